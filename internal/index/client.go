@@ -1,0 +1,212 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"curdling/internal/dist"
+)
+
+// Options of a Client. The zero value works: no cache, no credentials but
+// those in URLs.
+type Options struct {
+	UserAgent string // "" is "curdling"
+	Cache     Cache  // nil keeps nothing
+	// Credentials is asked, for each request, who we are at a URL about whose
+	// origin no base URL said it; Netrc.Lookup is such a function. nil knows nobody.
+	Credentials func(*url.URL) (user, password string, ok bool)
+	Retries     int           // further attempts after a passing fault; 0 is 3, below 0 is none
+	Timeout     time.Duration // with nothing moving, of an attempt; 0 is 30 s
+	Concurrent  int           // requests in flight, of all hosts together; 0 is 50
+	Log         *slog.Logger  // nil is silent
+	Offline     bool          // answer from Cache alone, however old; else ErrOffline
+	Refresh     bool          // ask the index whether pages that are still fresh have changed
+}
+
+// Cache keeps what the client fetched, under keys that are safe as slash-separated
+// paths. Values hold no credentials. A value that is not what was put is harmless.
+type Cache interface {
+	Get(key string) ([]byte, bool)
+	Put(key string, value []byte)
+}
+
+var (
+	// ErrOffline says that Options.Offline is set, and the cache does not have it.
+	ErrOffline = errors.New("not in the cache, and working offline")
+	// ErrNoRanges says that a wheel's metadata cannot be had without the whole wheel.
+	ErrNoRanges = errors.New("no metadata without the whole file")
+)
+
+// Client speaks to indexes and cache servers. It is safe for concurrent use.
+// Its errors are a *StatusError where a server said no, a *url.Error where no
+// whole answer came, and others where we did not take what came.
+type Client struct {
+	http        *http.Client
+	cache       Cache
+	credentials func(*url.URL) (user, password string, ok bool)
+	userAgent   string
+	retries     int
+	timeout     time.Duration
+	log         *slog.Logger
+	offline     bool
+	refresh     bool
+
+	slots     chan struct{} // one for each request in flight
+	flights   singleflight.Group
+	rangeless sync.Map // origins that do not serve ranges
+
+	mu       sync.Mutex
+	accounts []account
+
+	now     func() time.Time
+	backoff time.Duration // before the second attempt; then doubled
+}
+
+// NewClient makes a client with a connection pool of its own.
+func NewClient(o Options) *Client {
+	c := &Client{
+		cache:       o.Cache,
+		credentials: o.Credentials,
+		userAgent:   or(o.UserAgent, "curdling"),
+		retries:     max(or(o.Retries, 3), 0),
+		timeout:     or(o.Timeout, 30*time.Second),
+		log:         o.Log,
+		offline:     o.Offline,
+		refresh:     o.Refresh,
+		slots:       make(chan struct{}, max(or(o.Concurrent, 50), 1)),
+		now:         time.Now,
+		backoff:     300 * time.Millisecond,
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	c.http = &http.Client{
+		CheckRedirect: c.checkRedirect,
+		Transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: min(c.timeout, 10*time.Second)}).DialContext,
+			ForceAttemptHTTP2:      true,
+			HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
+			TLSHandshakeTimeout:    10 * time.Second,
+			ExpectContinueTimeout:  2 * time.Second,
+			IdleConnTimeout:        90 * time.Second,
+			MaxIdleConnsPerHost:    cap(c.slots),
+			MaxResponseHeaderBytes: 256 << 10,
+			DisableCompression:     true, // we ask and inflate ourselves
+			ReadBufferSize:         64 << 10,
+			WriteBufferSize:        64 << 10,
+		},
+	}
+	return c
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// Close drops the idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Project fetches a project's page from the index whose root is base, which may
+// hold credentials. No such project is fs.ErrNotExist. The page is shared with
+// whoever asks for it at the same time: read it only.
+func (c *Client) Project(ctx context.Context, base string, name dist.Name) (*Project, error) {
+	root, err := c.root(base)
+	if err != nil {
+		return nil, err
+	}
+	u := root.JoinPath(string(name), "/")
+	return share(ctx, c, "project "+u.String(), func() (*Project, error) {
+		e, err := c.cached(ctx, u, acceptPage, MaxPage)
+		if err != nil {
+			return nil, err
+		}
+		final, err := url.Parse(e.URL)
+		if err != nil {
+			return nil, err
+		}
+		p, err := ParseProject(e.body, e.ContentType, final, name)
+		if err != nil {
+			c.forget(u)
+			return nil, fmt.Errorf("GET %s: %w", redact(u), err)
+		}
+		return p, nil
+	})
+}
+
+const acceptPage = TypeJSON + ", " + TypeHTML + ";q=0.2, text/html;q=0.01"
+
+// share lets all who ask for the same key at the same time wait for one answer.
+// If the asker who fetches it gives up, another takes over.
+func share[T any](ctx context.Context, c *Client, key string, fetch func() (T, error)) (T, error) {
+	var none T
+	for {
+		answer := c.flights.DoChan(key, func() (any, error) {
+			v, err := fetch()
+			if ctx.Err() != nil && err != nil {
+				err = abandoned{err}
+			}
+			return v, err
+		})
+		select {
+		case <-ctx.Done():
+			return none, context.Cause(ctx)
+		case r := <-answer:
+			var gone abandoned
+			if errors.As(r.Err, &gone) && ctx.Err() == nil {
+				continue
+			}
+			if r.Err != nil {
+				return none, r.Err
+			}
+			return r.Val.(T), nil
+		}
+	}
+}
+
+// abandoned marks the error of a fetch whose asker went away.
+type abandoned struct{ error }
+
+// Redact makes a URL fit to be shown: scheme, host and path, without
+// credentials and query.
+func Redact(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Opaque != "" {
+		return "(an unreadable URL)"
+	}
+	return redact(u)
+}
+
+func redact(u *url.URL) string {
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+	return shown.String()
+}
+
+// root reads a base URL, remembers the credentials in it, and gives the rest.
+func (c *Client) root(base string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimRight(base, "/") + "/")
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("%q is not a URL of the form https://host/path", Redact(base))
+	}
+	user := u.User
+	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""
+	if user != nil {
+		password, _ := user.Password()
+		c.remember(account{base: u, user: user.Username(), password: password})
+	}
+	return u, nil
+}

@@ -1,0 +1,389 @@
+// Package wheel opens, verifies and unpacks wheels (PEP 427, 491, 376).
+//
+// A wheel is taken for hostile until Open has looked at it. What Open accepts is:
+//
+//   - One zip archive and nothing else: no byte before the first member, between
+//     members, or after the end record; no comment; local headers that say what
+//     the central directory says. Members are stored or deflated, not encrypted,
+//     files or folders by mode, never links or devices. zip64 is read.
+//   - Names are relative paths in UTF-8, parted by slashes, without backslashes,
+//     controls, drive letters, and empty, "." and ".." segments. No two are
+//     equal, or equal but for case and Unicode normalisation (NFC), and no file
+//     stands where another member needs a folder.
+//   - One .dist-info folder, and at most one .data folder, named like the file;
+//     below .data only purelib, platlib, headers, scripts and data.
+//   - METADATA that parses and names the file's project and version; WHEEL with
+//     a Wheel-Version of 1.x.
+//   - RECORD that lists every file with a hash (sha256, sha384 or sha512) and no
+//     hashed file besides. RECORD itself and its signatures are exempt; a row
+//     without a hash that names no file is passed over. The hashes are checked
+//     by Unpack, which reads every byte.
+//   - Scripts with plain names, none of them an interpreter's (python, python3.11).
+//
+// A wheel may have at most the sizes that the constants below state. Beyond
+// BombSize bytes, it may not unpack to more than MaxRatio times its own size.
+package wheel
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+
+	"curdling/internal/dist"
+	"curdling/internal/metadata"
+	"curdling/internal/version"
+)
+
+// The limits, in bytes where nothing else is said.
+const (
+	MaxArchive int64 = 16 << 30  // the wheel
+	MaxFile    int64 = 16 << 30  // one file, unpacked
+	MaxTotal   int64 = 32 << 30  // all files, unpacked
+	BombSize   int64 = 256 << 20 // all files, unpacked, for which any ratio is allowed
+	MaxRatio         = 100       // unpacked bytes for one of the archive, beyond BombSize
+
+	MaxMembers     = 200_000  // members of the archive
+	MaxDirectory   = 64 << 20 // the central directory
+	MaxPath        = 1024     // a path
+	MaxSegment     = 255      // a segment of a path
+	MaxMetadata    = 16 << 20 // METADATA, WHEEL, entry_points.txt, each
+	MaxRecord      = 64 << 20 // RECORD
+	MaxEntryPoints = 10_000   // scripts of one kind
+)
+
+// Wheel is an opened and verified wheel.
+type Wheel struct {
+	File           dist.File // from its file name
+	Metadata       *metadata.Metadata
+	MetadataError  error // why Metadata lacks a requirement, a *metadata.FieldError; nil: it lacks none
+	RawMetadata    []byte
+	RootIsPurelib  bool
+	DistInfo       string // "flask-3.0.dist-info", as it stands in the archive
+	DataDir        string // "flask-3.0.data", "" where there is none
+	ConsoleScripts []EntryPoint
+	GUIScripts     []EntryPoint
+
+	r     io.ReaderAt
+	files []file
+}
+
+// A file is a member to unpack, and what RECORD says of it.
+type file struct {
+	*member
+	record recordRow
+}
+
+// Open verifies a wheel without unpacking it: file name, central directory,
+// paths, sizes, METADATA's name and version, WHEEL, RECORD. It does not inflate the members
+// except those of .dist-info that it reads. An error names the file and the cause.
+func Open(r io.ReaderAt, size int64, filename string) (*Wheel, error) {
+	w, err := open(r, size, filename)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filename, err)
+	}
+	return w, nil
+}
+
+func open(r io.ReaderAt, size int64, filename string) (*Wheel, error) {
+	w := &Wheel{r: r}
+	a, err := w.openArchive(r, size, filename)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkLocals(r, a.members, a.directory); err != nil {
+		return nil, err
+	}
+	if err := a.checkNames(); err != nil {
+		return nil, err
+	}
+	if err := a.checkTotal(size); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(*archive) error{w.readMetadata, w.readWheel, w.readEntryPoints, w.checkData, w.readRecord} {
+		if err := step(a); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// Metadata reads METADATA alone, with few and small reads, for a wheel that
+// lies on the other side of a network. Only what it takes to find it is verified.
+func Metadata(r io.ReaderAt, size int64, filename string) ([]byte, error) {
+	var w Wheel
+	a, err := w.openArchive(r, size, filename)
+	if err == nil {
+		var m *member
+		if m, err = a.find(w.DistInfo + "/METADATA"); err == nil {
+			if err = m.locate(r, a.directory.offset); err == nil {
+				w.RawMetadata, err = m.read(r, MaxMetadata)
+			}
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filename, err)
+	}
+	return w.RawMetadata, nil
+}
+
+// openArchive reads the file name and the central directory, and finds .dist-info.
+func (w *Wheel) openArchive(r io.ReaderAt, size int64, filename string) (*archive, error) {
+	f, err := dist.ParseFilename(filename, "")
+	if err != nil {
+		return nil, err
+	}
+	if f.Kind != dist.Wheel {
+		return nil, errors.New("is no wheel by its name")
+	}
+	w.File = f
+	a := &archive{r: r}
+	if a.members, a.directory, err = readDirectory(r, size); err != nil {
+		return nil, err
+	}
+	if w.DistInfo, err = a.topFolder(".dist-info", f); err != nil {
+		return nil, err
+	}
+	if w.DistInfo == "" {
+		return nil, errors.New("has no .dist-info folder")
+	}
+	w.DataDir, err = a.topFolder(".data", f)
+	return a, err
+}
+
+func (w *Wheel) readMetadata(a *archive) (err error) {
+	if w.RawMetadata, err = a.read(w.DistInfo+"/METADATA", MaxMetadata); err != nil {
+		return err
+	}
+	if w.Metadata, w.MetadataError = metadata.Parse(w.RawMetadata); w.Metadata == nil {
+		return fmt.Errorf("METADATA: %w", w.MetadataError)
+	}
+	if w.Metadata.Name != w.File.Name || w.Metadata.Version.Compare(w.File.Version) != 0 {
+		return fmt.Errorf("METADATA is of %s %s", w.Metadata.Name, w.Metadata.Version)
+	}
+	return nil
+}
+
+func (w *Wheel) readWheel(a *archive) error {
+	text, err := a.read(w.DistInfo+"/WHEEL", MaxMetadata)
+	if err != nil {
+		return err
+	}
+	v := headerValue(string(text), "Wheel-Version")
+	if major, _, _ := strings.Cut(v, "."); major != "1" {
+		return fmt.Errorf("Wheel-Version %q is not supported, only 1.x is", v)
+	}
+	w.RootIsPurelib = strings.EqualFold(headerValue(string(text), "Root-Is-Purelib"), "true")
+	return nil
+}
+
+// headerValue is the first value of a header in the RFC 822 form, "" without one.
+func headerValue(text, key string) string {
+	for line := range strings.Lines(text) {
+		name, value, ok := strings.Cut(line, ":")
+		if ok && strings.EqualFold(name, key) {
+			return strings.TrimSpace(value)
+		}
+		if strings.TrimSpace(line) == "" {
+			break
+		}
+	}
+	return ""
+}
+
+func (w *Wheel) readEntryPoints(a *archive) error {
+	path := w.DistInfo + "/entry_points.txt"
+	if a.byName[path] == nil {
+		return nil
+	}
+	text, err := a.read(path, MaxMetadata)
+	if err != nil {
+		return err
+	}
+	w.ConsoleScripts, w.GUIScripts, err = parseEntryPoints(string(text))
+	return err
+}
+
+// checkData refuses what .data folders have no rule for.
+func (w *Wheel) checkData(a *archive) error {
+	if w.DataDir == "" {
+		return nil
+	}
+	for i := range a.members {
+		m := &a.members[i]
+		rest, ok := strings.CutPrefix(m.name, w.DataDir+"/")
+		if !ok {
+			continue
+		}
+		key, path, below := strings.Cut(rest, "/")
+		switch key {
+		case "purelib", "platlib", "headers", "scripts", "data":
+		default:
+			return fmt.Errorf("%s: the wheel format knows no %q in a .data folder", m.name, key)
+		}
+		if !m.folder && !below {
+			return fmt.Errorf("%s: is a file where a folder belongs", m.name)
+		}
+		if key == "scripts" && IsInterpreter(path) {
+			return fmt.Errorf("%s: a script must not be called like the interpreter", m.name)
+		}
+	}
+	return nil
+}
+
+// readRecord holds RECORD against the archive's files.
+func (w *Wheel) readRecord(a *archive) error {
+	path := w.DistInfo + "/RECORD"
+	text, err := a.read(path, MaxRecord)
+	if err != nil {
+		return err
+	}
+	rows, err := parseRecord(string(text))
+	if err != nil {
+		return err
+	}
+	w.files = make([]file, 0, len(a.members))
+	for i := range a.members {
+		m := &a.members[i]
+		if m.folder || m.name == path || m.name == path+".jws" || m.name == path+".p7s" {
+			continue
+		}
+		row, ok := rows[m.name]
+		switch {
+		case !ok || row.hash == "":
+			return fmt.Errorf("RECORD has no hash of %s", m.name)
+		case row.size >= 0 && row.size != m.size:
+			return fmt.Errorf("%s: %d bytes, RECORD says %d", m.name, m.size, row.size)
+		}
+		w.files = append(w.files, file{m, row})
+	}
+	for name, row := range rows {
+		if m := a.byName[name]; row.hash != "" && (m == nil || m.folder) {
+			return fmt.Errorf("RECORD lists %s, which is no file of the wheel", name)
+		}
+	}
+	return nil
+}
+
+// An archive is the central directory of a wheel.
+type archive struct {
+	r         io.ReaderAt
+	members   []member
+	directory directory
+	byName    map[string]*member
+}
+
+// topFolder finds the folder at the top whose name ends so, "" where there is
+// none. It must be the only one, and belong to the file's project and version.
+func (a *archive) topFolder(suffix string, f dist.File) (string, error) {
+	found := ""
+	for i := range a.members {
+		top, _, below := strings.Cut(a.members[i].name, "/")
+		if !strings.HasSuffix(top, suffix) || top == found || !below && !a.members[i].folder {
+			continue
+		}
+		if found != "" {
+			return "", fmt.Errorf("has two %s folders, %s and %s", suffix, found, top)
+		}
+		if !belongs(strings.TrimSuffix(top, suffix), f) {
+			return "", fmt.Errorf("%s is not of %s %s", top, f.Name, f.Version)
+		}
+		found = top
+	}
+	return found, nil
+}
+
+// belongs tells whether stem is f's name and version joined by a hyphen, in any
+// spelling: the name may have hyphens left, the version underscores for hyphens.
+func belongs(stem string, f dist.File) bool {
+	for i := range len(stem) {
+		if stem[i] != '-' {
+			continue
+		}
+		n, err := dist.ParseName(stem[:i])
+		if err != nil || n != f.Name {
+			continue
+		}
+		for _, s := range []string{stem[i+1:], strings.ReplaceAll(stem[i+1:], "_", "-")} {
+			if v, err := version.Parse(s); err == nil && v.Compare(f.Version) == 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkNames fills byName and refuses names that stand in one another's way.
+func (a *archive) checkNames() error {
+	a.byName = make(map[string]*member, len(a.members))
+	folded := make(map[string]string, len(a.members)) // of files
+	folders := map[string]bool{}
+	for i := range a.members {
+		m := &a.members[i]
+		if a.byName[m.name] != nil {
+			return fmt.Errorf("%s: is there twice", m.name)
+		}
+		a.byName[m.name] = m
+		for p := parent(m.name); p != "" && !folders[p]; p = parent(p) {
+			folders[p] = true
+		}
+		if m.folder {
+			folders[m.name] = true
+			continue
+		}
+		key := foldName(m.name)
+		if other, ok := folded[key]; ok {
+			return fmt.Errorf("%s and %s are one name where case or Unicode's forms do not count", other, m.name)
+		}
+		folded[key] = m.name
+	}
+	for p := range folders {
+		if other, ok := folded[foldName(p)]; ok {
+			return fmt.Errorf("%s is a file, and %s a folder", other, p)
+		}
+	}
+	return nil
+}
+
+// foldName is equal for names that some file system takes for one.
+func foldName(name string) string {
+	if isASCII(name) {
+		return strings.ToLower(name)
+	}
+	return norm.NFC.String(strings.ToLower(strings.ToUpper(norm.NFC.String(name))))
+}
+
+// checkTotal refuses archives that are far larger than they look.
+func (a *archive) checkTotal(size int64) error {
+	var total int64
+	for i := range a.members {
+		if total += a.members[i].size; total > MaxTotal {
+			return fmt.Errorf("more than %d bytes unpacked", MaxTotal)
+		}
+	}
+	if total > BombSize && total/MaxRatio > size {
+		return fmt.Errorf("%d bytes would unpack to %d, which is more than %d times as much", size, total, MaxRatio)
+	}
+	return nil
+}
+
+// find gives the file of that name.
+func (a *archive) find(name string) (*member, error) {
+	for i := range a.members {
+		if m := &a.members[i]; m.name == name && !m.folder {
+			return m, nil
+		}
+	}
+	return nil, fmt.Errorf("has no %s", name)
+}
+
+// read gives the content of the file of that name, at most limit bytes.
+func (a *archive) read(name string, limit int64) ([]byte, error) {
+	m := a.byName[name]
+	if m == nil || m.folder {
+		return nil, fmt.Errorf("has no %s", name)
+	}
+	return m.read(a.r, limit)
+}
