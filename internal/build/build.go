@@ -1,0 +1,198 @@
+// Package build turns sources into wheels, each in an environment of its own
+// (PEP 517, 518 and 660).
+//
+// A build gets a fresh folder: the source unpacked or copied into it, a
+// virtual environment with what the source requires to build, an empty home
+// and a temporary folder. All of it is deleted when the build ends, however it
+// ends; the wheel and the log are what stays. Each hook of the backend runs in
+// a new process with the source as its working directory, and with the
+// environment variables that Variables lists, no others: no credentials, no
+// caches, no settings of installers. That is hygiene, and no sandbox: a
+// build runs foreign code as the user who asked for it.
+//
+// A hook and its children are one process group (on Windows: one tree of
+// processes), killed when the context ends, and when the hook ends before its children.
+//
+// Limits: 64 MiB of log, 4 MiB of pyproject.toml, 16 MiB of a hook's answer,
+// 16 builds nested (a needs b to build, b needs c ...).
+package build
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"curdling/internal/dist"
+	"curdling/internal/metadata"
+	"curdling/internal/python"
+	"curdling/internal/requirement"
+	"curdling/internal/version"
+	"curdling/internal/wheel"
+)
+
+// Provision puts what a build requires into the given environment, which has
+// nothing in it at first. It may build in turn, and must hand ctx on then: the
+// guard against cycles travels in it. It is called again with all of reqs and more
+// where the backend asks for more.
+type Provision func(ctx context.Context, reqs []requirement.Requirement, env *python.Interpreter) error
+
+// Source is what to build.
+type Source struct {
+	Name    dist.Name       // "": not known
+	Version version.Version // zero: not known
+	// Archive is the path of a source distribution, or Dir that of an unpacked
+	// one, which is copied and not modified (but for an editable build).
+	// Virtual environments, .tox and .nox in Dir are not copied.
+	Archive string
+	Dir     string
+	// Subdirectory of the source that holds the project, slash-separated; "": its top.
+	Subdirectory string
+	SHA256       string // of Archive, in lower-case hex; checked, unless it is ""
+}
+
+// String is "docopt 0.6.2", or as much as is known.
+func (s Source) String() string {
+	if s.Name == "" {
+		return s.Archive + s.Dir
+	}
+	return strings.TrimSuffix(string(s.Name)+" "+s.Version.String(), " ")
+}
+
+// Builder builds. It has no state: any number of builds may run at once.
+type Builder struct {
+	Python    *python.Interpreter // the interpreter that the wheels are for; a virtual environment's will do
+	Provision Provision
+	Temp      string // parent of the folders of builds; "": the system's
+	LogDir    string // keeps one log per build; "": logs go with the build's folder
+	// ConfigSettings are handed to the backend's hooks.
+	ConfigSettings map[string][]string
+	// Environ is what the environment variables are taken from; nil: os.Environ().
+	Environ []string
+	// Pass names more variables that builds may see. "USE_*" stands for all that begin so.
+	Pass []string
+	// Progress is told of each step that begins: "unpacking", "installing build
+	// requirements", "preparing metadata", "building wheel". nil: nobody is.
+	Progress func(src Source, step string)
+}
+
+// Result is a wheel that was built.
+type Result struct {
+	Path          string // of the wheel
+	Wheel         *wheel.Wheel
+	SHA256        string // of the wheel, in lower-case hex
+	Size          int64  // bytes
+	LogPath       string // "" without LogDir
+	Seconds       float64
+	Backend       string                    // "setuptools.build_meta"
+	BuildRequires []requirement.Requirement // what pyproject.toml and the backend asked for and counts here
+}
+
+// Wheel builds the source and puts the wheel into outDir, where it appears
+// whole or not at all. An error is an *Error, or about the chain of builds.
+func (b *Builder) Wheel(ctx context.Context, src Source, outDir string) (*Result, error) {
+	return b.build(ctx, src, outDir, "wheel")
+}
+
+// Editable builds an editable wheel (PEP 660) of src.Dir, in place: the wheel
+// refers to it, and the backend may leave files of its own there.
+func (b *Builder) Editable(ctx context.Context, src Source, outDir string) (*Result, error) {
+	return b.build(ctx, src, outDir, "editable")
+}
+
+func (b *Builder) build(ctx context.Context, src Source, outDir, kind string) (r *Result, err error) {
+	err = b.run(ctx, src, kind, func(ctx context.Context, j *job) error {
+		r, err = j.build(ctx, outDir)
+		return err
+	})
+	return r, err
+}
+
+// Metadata asks the backend what the wheel's metadata will be. Where the
+// backend cannot tell, the wheel is built for it: then the result is not nil,
+// and the wheel lies in outDir. With a *metadata.FieldError comes what could be read.
+func (b *Builder) Metadata(ctx context.Context, src Source, outDir string) (m *metadata.Metadata, r *Result, err error) {
+	err = b.run(ctx, src, "wheel", func(ctx context.Context, j *job) error {
+		m, err = j.prepareMetadata(ctx)
+		if m != nil || err != nil {
+			return err
+		}
+		if r, err = j.build(ctx, outDir); err != nil {
+			return err
+		}
+		m = r.Wheel.Metadata
+		return nil
+	})
+	return m, r, err
+}
+
+// run makes the source ready to build, and does action.
+func (b *Builder) run(ctx context.Context, src Source, kind string, action func(context.Context, *job) error) (err error) {
+	ctx, err = Enter(ctx, src)
+	if err != nil {
+		return err
+	}
+	j := &job{Builder: b, src: src, kind: kind, began: time.Now()}
+	defer func() {
+		j.close()
+		if err != nil {
+			err = j.fail(ctx, err)
+		}
+	}()
+	if err := j.open(); err != nil {
+		return err
+	}
+	if err := j.prepare(ctx); err != nil {
+		return err
+	}
+	return action(ctx, j)
+}
+
+// open makes the build's folder and its log.
+func (j *job) open() (err error) {
+	j.step = "making the build folder"
+	if j.Temp != "" {
+		if err := os.MkdirAll(j.Temp, 0o777); err != nil {
+			return err
+		}
+	}
+	if j.work, err = os.MkdirTemp(j.Temp, "build-*"); err != nil {
+		return err
+	}
+	if j.work, err = filepath.Abs(j.work); err != nil {
+		return err
+	}
+	logDir := j.work
+	if j.LogDir != "" {
+		logDir = j.LogDir
+		if err := os.MkdirAll(logDir, 0o777); err != nil {
+			return err
+		}
+	}
+	name := "source"
+	if j.src.Name != "" {
+		name = strings.ReplaceAll(j.src.String(), " ", "-")
+	}
+	f, err := os.CreateTemp(logDir, name+"-*.log")
+	if err != nil {
+		return err
+	}
+	j.log = &buildLog{file: f}
+	if j.LogDir != "" {
+		j.logPath = f.Name()
+	}
+	fmt.Fprintf(j.log, "building %s\n", j.src)
+	return nil
+}
+
+// close deletes what the build leaves behind. It is well on a job that was never opened.
+func (j *job) close() {
+	if j.log != nil {
+		j.log.Close()
+	}
+	if j.work != "" {
+		removeAll(j.work)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !linux && !darwin
+
+package curds
+
+func bootID() string { return "" }

@@ -1,0 +1,216 @@
+package curds
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"curdling/internal/dist"
+	"curdling/internal/wheel/wheeltest"
+)
+
+var demo = wheeltest.Wheel{Name: "demo", Version: "1.0", Files: map[string]string{"demo/__init__.py": "x = 1\n"}}
+
+func openTest(t *testing.T) *Curds {
+	t.Helper()
+	c, err := Open(filepath.Join(t.TempDir(), "curds"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func sum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
+// download writes content as a download would.
+func download(content []byte) func(*os.File) (string, error) {
+	return func(w *os.File) (string, error) {
+		_, err := w.Write(content)
+		return sum(content), err
+	}
+}
+
+func demoFile(t *testing.T, content []byte) dist.File {
+	t.Helper()
+	f, err := dist.ParseFilename(demo.Filename(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.SHA256 = sum(content)
+	return f
+}
+
+func TestFetchOnce(t *testing.T) {
+	t.Parallel()
+	c, content := openTest(t), wheeltest.Build(demo)
+	f := demoFile(t, content)
+	var downloads atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			path, _, err := c.Fetch(t.Context(), f, func(w *os.File) (string, error) {
+				downloads.Add(1)
+				return download(content)(w)
+			})
+			if err != nil || filepath.Base(path) != f.Filename {
+				t.Errorf("got %s, %v", path, err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := downloads.Load(); n != 1 {
+		t.Errorf("downloaded %d times", n)
+	}
+}
+
+func TestFetchKeepsNothingWrong(t *testing.T) {
+	t.Parallel()
+	c, content := openTest(t), wheeltest.Build(demo)
+	f := demoFile(t, content)
+	if _, _, err := c.Fetch(t.Context(), f, download([]byte("something else"))); err == nil || !strings.Contains(err.Error(), f.SHA256) {
+		t.Errorf("a wrong hash: %v", err)
+	}
+	broken := errors.New("the line went dead")
+	if _, _, err := c.Fetch(t.Context(), f, func(w *os.File) (string, error) {
+		w.Write(content[:10])
+		return "", broken
+	}); !errors.Is(err, broken) {
+		t.Errorf("a cut download: %v", err)
+	}
+	if path, ok := c.File(f.SHA256); ok {
+		t.Errorf("kept %s", path)
+	}
+	if left, _ := os.ReadDir(c.Temp()); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestTree(t *testing.T) {
+	t.Parallel()
+	c, content := openTest(t), wheeltest.Build(demo)
+	f := demoFile(t, content)
+	if _, err := c.Tree(t.Context(), f.SHA256); err == nil {
+		t.Error("a tree without its wheel")
+	}
+	if _, _, err := c.Fetch(t.Context(), f, download(content)); err != nil {
+		t.Fatal(err)
+	}
+	first, err := c.Tree(t.Context(), f.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	module := filepath.Join(first.Dir, "demo", "__init__.py")
+	stamp := func() os.FileInfo {
+		info, err := os.Stat(module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	made := stamp()
+	again := func() {
+		t.Helper()
+		if tree, err := c.Tree(t.Context(), f.SHA256); err != nil || len(tree.Manifest.Files) != len(first.Manifest.Files) {
+			t.Fatalf("again: %v, %v", tree, err)
+		}
+	}
+	if again(); !os.SameFile(made, stamp()) {
+		t.Error("unpacked again though it was there")
+	}
+
+	// After a crash of the machine: a tree that reached the disk is trusted, one that did not is made again.
+	c.boot = "another boot"
+	if again(); !os.SameFile(made, stamp()) {
+		t.Error("unpacked again though it is intact")
+	}
+	c.boot = "yet another boot"
+	if again(); !os.SameFile(made, stamp()) {
+		t.Error("a tree that is known to be durable was unpacked again")
+	}
+	manifest := filepath.Join(filepath.Dir(first.Dir), "manifest")
+	b, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(manifest, append([]byte("an old boot"), b[strings.IndexByte(string(b), '\n'):]...), 0o644)
+	if err := os.Truncate(module, 0); err != nil {
+		t.Fatal(err)
+	}
+	if again(); stamp().Size() == 0 {
+		t.Error("a damaged tree was trusted")
+	}
+}
+
+func TestBuilds(t *testing.T) {
+	t.Parallel()
+	c, content := openTest(t), wheeltest.Build(demo)
+	source := strings.Repeat("ab", 32)
+	if _, ok := c.Build(source, "key"); ok {
+		t.Error("a build from nowhere")
+	}
+	path := filepath.Join(t.TempDir(), demo.Filename())
+	os.WriteFile(path, content, 0o644)
+	_, hash, err := c.Import(path, demoFile(t, content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Build{Source: source, Key: "cp311-cp311-linux_x86_64", Wheel: hash, Filename: demo.Filename(), Seconds: 1.5}
+	if err := c.AddBuild(want); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := c.Build(source, want.Key); !ok || got != want {
+		t.Errorf("got %v, %v", got, ok)
+	}
+	if _, ok := c.Build(source, "cp312-cp312-linux_x86_64"); ok {
+		t.Error("another interpreter's build")
+	}
+	if _, ok := c.Build("../../etc", want.Key); ok {
+		t.Error("a source that is no hash")
+	}
+}
+
+func TestLock(t *testing.T) {
+	t.Parallel()
+	c := openTest(t)
+	unlock, err := c.Lock(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := c.TryLock("a"); ok {
+		t.Error("locked twice")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Lock(ctx, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("waiting ended with %v", err)
+	}
+	unlock()
+	if unlock, ok := c.TryLock("a"); !ok {
+		t.Error("not unlocked")
+	} else {
+		unlock()
+	}
+}
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	m := openTest(t).Memory("test")
+	if _, ok := m.Get("../../x"); ok {
+		t.Error("something from nothing")
+	}
+	m.Put("../../x", []byte("1"))
+	m.Put("../../x", []byte("2"))
+	if b, ok := m.Get("../../x"); !ok || string(b) != "2" {
+		t.Errorf("got %q, %v", b, ok)
+	}
+}

@@ -1,0 +1,111 @@
+package install
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"unicode/utf16"
+)
+
+// DirectURL is direct_url.json (PEP 610): where a distribution came from that
+// no index gave. Exactly one of Archive, Dir and VCS is set.
+type DirectURL struct {
+	URL          string       `json:"url"` // without credentials
+	Subdirectory string       `json:"subdirectory,omitempty"`
+	Archive      *ArchiveInfo `json:"archive_info,omitempty"`
+	Dir          *DirInfo     `json:"dir_info,omitempty"`
+	VCS          *VCSInfo     `json:"vcs_info,omitempty"`
+}
+
+// ArchiveInfo is an archive: hashes in hex by algorithm.
+type ArchiveInfo struct {
+	Hashes map[string]string `json:"hashes,omitempty"`
+}
+
+// DirInfo is a local folder.
+type DirInfo struct {
+	Editable bool `json:"editable,omitempty"`
+}
+
+// VCSInfo is a repository at a commit.
+type VCSInfo struct {
+	VCS               string `json:"vcs"` // "git", "hg", "bzr", "svn"
+	RequestedRevision string `json:"requested_revision,omitempty"`
+	CommitID          string `json:"commit_id"`
+}
+
+const maxDirectURL = 1 << 20 // bytes of direct_url.json
+
+// Encode writes the JSON byte for byte as pip does: keys sorted, ASCII only,
+// and the old key "hash" beside "hashes".
+func (u DirectURL) Encode() []byte {
+	object := map[string]any{"url": u.URL}
+	if u.Subdirectory != "" {
+		object["subdirectory"] = u.Subdirectory
+	}
+	switch {
+	case u.Archive != nil:
+		info := map[string]any{}
+		if len(u.Archive.Hashes) > 0 {
+			hashes := map[string]any{}
+			for algorithm, digest := range u.Archive.Hashes {
+				hashes[algorithm] = digest
+			}
+			first := slices.Min(slices.Collect(maps.Keys(u.Archive.Hashes)))
+			info["hashes"], info["hash"] = hashes, first+"="+u.Archive.Hashes[first]
+		}
+		object["archive_info"] = info
+	case u.Dir != nil:
+		info := map[string]any{}
+		if u.Dir.Editable {
+			info["editable"] = true
+		}
+		object["dir_info"] = info
+	case u.VCS != nil:
+		info := map[string]any{"vcs": u.VCS.VCS, "commit_id": u.VCS.CommitID}
+		if u.VCS.RequestedRevision != "" {
+			info["requested_revision"] = u.VCS.RequestedRevision
+		}
+		object["vcs_info"] = info
+	}
+	return appendJSON(nil, object)
+}
+
+// appendJSON writes what Python's json.dumps(v, sort_keys=True) writes.
+func appendJSON(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case bool:
+		return fmt.Append(b, v)
+	case string:
+		return appendJSONString(b, v)
+	case map[string]any:
+		b = append(b, '{')
+		for i, key := range slices.Sorted(maps.Keys(v)) {
+			if i > 0 {
+				b = append(b, ", "...)
+			}
+			b = append(appendJSONString(b, key), ": "...)
+			b = appendJSON(b, v[key])
+		}
+		return append(b, '}')
+	}
+	panic(fmt.Sprintf("direct_url.json holds no %T", v))
+}
+
+var jsonShort = map[rune]byte{'"': '"', '\\': '\\', '\n': 'n', '\r': 'r', '\t': 't', '\b': 'b', '\f': 'f'}
+
+func appendJSONString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for _, r := range s {
+		if letter, ok := jsonShort[r]; ok {
+			b = append(b, '\\', letter)
+		} else if r >= ' ' && r <= '~' {
+			b = append(b, byte(r))
+		} else {
+			for _, unit := range utf16.Encode([]rune{r}) {
+				b = fmt.Appendf(b, "\\u%04x", unit)
+			}
+		}
+	}
+	return append(b, '"')
+}

@@ -1,0 +1,110 @@
+package install
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// LinkMode says how files get from a wheel's tree into an environment.
+type LinkMode int32
+
+// The ways, best first.
+const (
+	LinkAuto  LinkMode = iota // the first of the following that the file systems can do
+	LinkClone                 // share the blocks, copy on write (FICLONE, clonefile); else as LinkHard
+	LinkHard                  // hard links; else as LinkCopy
+	LinkCopy
+)
+
+func (m LinkMode) String() string { return [...]string{"auto", "clone", "hardlink", "copy"}[m] }
+
+// A linker remembers for each pair of file systems what they can do.
+type linker struct {
+	wanted LinkMode
+	warn   func(string)
+	mu     sync.Mutex
+	pairs  map[[2]uint64]*linkPair
+}
+
+// A linkPair is two file systems.
+type linkPair struct {
+	*linker
+	mode atomic.Int32
+}
+
+func newLinker(o Options) *linker {
+	return &linker{wanted: o.LinkMode, warn: o.Warn, pairs: map[[2]uint64]*linkPair{}}
+}
+
+// pair gives the pair of the two folders' file systems.
+func (l *linker) pair(from, to uint64) *linkPair {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := [2]uint64{from, to}
+	if l.pairs[key] == nil {
+		l.pairs[key] = &linkPair{linker: l}
+		l.pairs[key].mode.Store(int32(max(l.wanted, LinkClone)))
+	}
+	return l.pairs[key]
+}
+
+// put makes a file of what lies at from. The first file for which a way does
+// not work decides that no further one goes that way.
+func (l *linkPair) put(from, to string, perm fs.FileMode) error {
+	for {
+		mode := LinkMode(l.mode.Load())
+		var err error
+		switch mode {
+		case LinkClone:
+			err = clone(from, to, perm)
+		case LinkHard:
+			err = os.Link(from, to)
+		default:
+			return copyFile(from, to, perm)
+		}
+		if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) || isDiskFull(err) {
+			return err
+		}
+		if l.mode.CompareAndSwap(int32(mode), int32(mode)+1) && l.wanted == mode {
+			l.warn(fmt.Sprintf("%s is not possible here (%v), going on with %s", mode, err, mode+1))
+		}
+	}
+}
+
+// copyFile makes a new file with from's content and the mode that the umask leaves of perm.
+func copyFile(from, to string, perm fs.FileMode) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	return create(to, perm, func(dst *os.File) error {
+		_, err := io.Copy(dst, src)
+		return err
+	})
+}
+
+// create makes a new file. Where perm has the executable bits, the umask does not take them away.
+func create(path string, perm fs.FileMode, fill func(*os.File) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	err = fill(f)
+	if err == nil && perm&0o111 != 0 && runtime.GOOS != "windows" {
+		var info fs.FileInfo
+		if info, err = f.Stat(); err == nil && info.Mode()&0o111 != 0o111 {
+			err = f.Chmod(info.Mode() | 0o111)
+		}
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}

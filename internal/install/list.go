@@ -1,0 +1,171 @@
+package install
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"curdling/internal/dist"
+	"curdling/internal/metadata"
+	"curdling/internal/version"
+	"curdling/internal/wheel"
+)
+
+// Installed is one distribution of an environment.
+type Installed struct {
+	Name      dist.Name
+	Version   version.Version // zero where neither the folder nor its metadata tell a valid one
+	DistInfo  string          // absolute path of its .dist-info folder (or .egg-info folder or file)
+	Editable  bool            // by direct_url.json (PEP 660)
+	Installer string          // the first line of INSTALLER, "" where there is none
+	Requested bool            // asked for by the user (PEP 376), not only needed by another
+	DirectURL *DirectURL      // nil: it came from an index
+	HasRecord bool            // without one it cannot be removed
+}
+
+// Metadata reads the distribution's METADATA (or PKG-INFO); errors are those of metadata.Parse.
+func (i Installed) Metadata() (*metadata.Metadata, error) {
+	path := filepath.Join(i.DistInfo, "METADATA")
+	if strings.HasSuffix(i.DistInfo, ".egg-info") {
+		path = filepath.Join(i.DistInfo, "PKG-INFO")
+		if info, err := os.Stat(i.DistInfo); err == nil && info.Mode().IsRegular() {
+			path = i.DistInfo
+		}
+	}
+	b, err := readFile(path, wheel.MaxMetadata)
+	if err != nil {
+		return nil, fmt.Errorf("metadata of %s: %w", i.Name, err)
+	}
+	m, err := metadata.Parse(b)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", i.DistInfo, err)
+	}
+	return m, err
+}
+
+// List gives what is installed, ordered by name. A project that was installed
+// twice, by an accident, is listed twice. Leftovers of pip ("~lask-3.0.dist-info")
+// and what has no valid name are passed over.
+func List(env Env) ([]Installed, error) {
+	var all []Installed
+	for _, dir := range env.siteDirs() {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("listing what is installed: %w", err)
+		}
+		for _, e := range entries {
+			if i, ok := identify(filepath.Join(dir, e.Name())); ok {
+				all = append(all, i)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Installed) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	return all, nil
+}
+
+// siteDirs are the folders that hold .dist-info folders, each once.
+func (e Env) siteDirs() []string {
+	dirs := []string{e.Python.Purelib}
+	if other := e.Python.Platlib; other != "" && !sameFile(other, e.Python.Purelib) {
+		dirs = append(dirs, other)
+	}
+	return dirs
+}
+
+// sameFile tells whether two paths lead to one folder, as lib64 and lib do.
+func sameFile(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// identify reads one entry of a site folder.
+func identify(path string) (Installed, bool) {
+	base := filepath.Base(path)
+	stem, ok := strings.CutSuffix(base, ".dist-info")
+	if !ok {
+		return identifyEgg(path)
+	}
+	at := strings.LastIndexByte(stem, '-')
+	name, err := dist.ParseName(stem[:max(at, 0)])
+	if err != nil {
+		return Installed{}, false
+	}
+	i := Installed{Name: name, DistInfo: path}
+	if i.Version, err = version.Parse(stem[at+1:]); err != nil {
+		i.versionFromMetadata()
+	}
+	if b, err := readFile(filepath.Join(path, "INSTALLER"), 1<<10); err == nil {
+		line, _, _ := strings.Cut(string(b), "\n")
+		i.Installer = strings.TrimSpace(line)
+	}
+	i.Requested = exists(filepath.Join(path, "REQUESTED"))
+	i.HasRecord = exists(filepath.Join(path, "RECORD"))
+	if b, err := readFile(filepath.Join(path, "direct_url.json"), maxDirectURL); err == nil {
+		var u DirectURL
+		if json.Unmarshal(b, &u) == nil && u.URL != "" {
+			i.DirectURL = &u
+			i.Editable = u.Dir != nil && u.Dir.Editable
+		}
+	}
+	return i, true
+}
+
+// identifyEgg reads what distutils and old setuptools left: a folder or file
+// "foo_bar-1.0-py3.11.egg-info" or "foo_bar.egg-info".
+func identifyEgg(path string) (Installed, bool) {
+	stem, ok := strings.CutSuffix(filepath.Base(path), ".egg-info")
+	if !ok {
+		return Installed{}, false
+	}
+	parts := strings.Split(stem, "-")
+	name, err := dist.ParseName(parts[0])
+	if err != nil {
+		return Installed{}, false
+	}
+	i := Installed{Name: name, DistInfo: path}
+	if len(parts) > 1 {
+		i.Version, err = version.Parse(parts[1])
+	}
+	if len(parts) == 1 || err != nil {
+		i.versionFromMetadata()
+	}
+	return i, true
+}
+
+func (i *Installed) versionFromMetadata() {
+	if m, _ := i.Metadata(); m != nil {
+		i.Version = m.Version
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// readFile is os.ReadFile of a regular file of at most limit bytes.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s: more than %d bytes", path, limit)
+	}
+	return b, err
+}

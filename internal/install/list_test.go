@@ -1,0 +1,142 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	env := fakeEnv(t, t.TempDir())
+	plat := filepath.Join(env.Python.Prefix, "lib64", "python3.11", "site-packages")
+	env.Python.Platlib = plat
+	site := env.Python.Purelib
+	editable := DirectURL{URL: "file:///src/b", Dir: &DirInfo{Editable: true}}
+	p := trees(t, small("b", "2.0"), small("Aa.Aa", "1.0rc1"))
+	p.Install[0].Requested, p.Install[0].DirectURL = true, editable.Encode()
+	apply(t, env, p)
+	for path, content := range map[string]string{
+		plat + "/c-3.dist-info/INSTALLER":          "pip\n",
+		plat + "/c-3.dist-info/direct_url.json":    "not JSON",
+		site + "/old-1.2-py3.11.egg-info/PKG-INFO": "Metadata-Version: 1.0\nName: old\nVersion: 1.2\n",
+		site + "/older.egg-info":                   "Metadata-Version: 1.0\nName: older\nVersion: 0.1\n",
+		site + "/strange-version.dist-info/RECORD": "",
+		site + "/~aa-1.0.dist-info/METADATA":       "",
+		site + "/nothing.dist-info/METADATA":       "",
+		site + "/package/__init__.py":              "",
+	} {
+		write(t, path, content)
+	}
+	got, err := List(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := []string{}
+	for _, i := range got {
+		dir, err := filepath.Rel(env.Python.Prefix, i.DistInfo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %s %q editable=%t requested=%t record=%t url=%t",
+			i.Name, i.Version, dir, i.Installer, i.Editable, i.Requested, i.HasRecord, i.DirectURL != nil))
+	}
+	want := []string{
+		`aa-aa 1.0rc1 lib/python3.11/site-packages/Aa.Aa-1.0rc1.dist-info "curd" editable=false requested=false record=true url=false`,
+		`b 2.0 lib/python3.11/site-packages/b-2.0.dist-info "curd" editable=true requested=true record=true url=true`,
+		`c 3 lib64/python3.11/site-packages/c-3.dist-info "pip" editable=false requested=false record=false url=false`,
+		`old 1.2 lib/python3.11/site-packages/old-1.2-py3.11.egg-info "" editable=false requested=false record=false url=false`,
+		`older 0.1 lib/python3.11/site-packages/older.egg-info "" editable=false requested=false record=false url=false`,
+		`strange  lib/python3.11/site-packages/strange-version.dist-info "" editable=false requested=false record=true url=false`,
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Error(diff)
+	}
+	m, err := got[0].Metadata()
+	if err != nil || m.RawName != "Aa.Aa" {
+		t.Errorf("%v, %v", m, err)
+	}
+	if _, err := got[2].Metadata(); err == nil {
+		t.Error("c has no METADATA, but no error")
+	}
+}
+
+// TestListOneFolder has platlib as a link to purelib, as it is on some systems.
+func TestListOneFolder(t *testing.T) {
+	t.Parallel()
+	env := fakeEnv(t, t.TempDir())
+	symlink(t, "lib", filepath.Join(env.Python.Prefix, "lib64"))
+	env.Python.Platlib = filepath.Join(env.Python.Prefix, "lib64", "python3.11", "site-packages")
+	w := small("x", "1")
+	w.Platlib = true
+	apply(t, env, trees(t, w))
+	got, err := List(env)
+	if err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	apply(t, env, Plan{Remove: got})
+	if left := files(snapshot(t, env.Python.Prefix), sitePath); len(left) > 0 {
+		t.Error(left)
+	}
+}
+
+func TestListNothing(t *testing.T) {
+	t.Parallel()
+	env := fakeEnv(t, t.TempDir())
+	if err := os.RemoveAll(env.Python.Purelib); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := List(env); len(got) != 0 || err != nil {
+		t.Error(got, err)
+	}
+	apply(t, env, trees(t, small("x", "1")))
+	if got, err := List(env); len(got) != 1 || err != nil {
+		t.Error(got, err)
+	}
+}
+
+func TestLock(t *testing.T) {
+	t.Parallel()
+	env := fakeEnv(t, t.TempDir())
+	unlock, err := Lock(context.Background(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := Lock(ctx, env); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a locked environment: %v", err)
+	}
+	time.AfterFunc(10*time.Millisecond, unlock)
+	again, err := Lock(context.Background(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+
+	env.Python.Prefix = filepath.Join(env.Python.Prefix, "missing")
+	if _, err := Lock(context.Background(), env); err == nil {
+		t.Error("no error for an environment that cannot be written")
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	w := small("big", "1")
+	for i := range 3000 {
+		w.Files[fmt.Sprintf("big/sub%d/module%d.py", i/20, i)] = ""
+	}
+	item := Item{Tree: tree(b, w)}
+	env := fakeEnv(b, b.TempDir())
+	for b.Loop() {
+		apply(b, env, Plan{Install: []Item{item}})
+		b.StopTimer()
+		apply(b, env, uninstall(b, env, "big"))
+		b.StartTimer()
+	}
+}

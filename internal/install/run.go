@@ -1,0 +1,176 @@
+package install
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// run carries the transaction out, or leaves everything as it was.
+func (t *transaction) run(ctx context.Context) error {
+	err := t.journal.write(t.base.path)
+	if err == nil {
+		err = t.change(ctx)
+	}
+	if err == nil {
+		err = os.Rename(filepath.Join(t.base.path, journalDir), filepath.Join(t.base.path, doneDir))
+	}
+	if err != nil {
+		return errors.Join(err, Recover(t.env))
+	}
+	if err := t.journal.finish(t.base.path); err != nil {
+		t.options.Warn(fmt.Sprintf("installed, but not tidied up: %v", err))
+	}
+	return nil
+}
+
+func (t *transaction) change(ctx context.Context) error {
+	for i, path := range t.journal.Moves {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := move(path, filepath.Join(t.base.path, journalDir, "old", strconv.Itoa(i))); err != nil {
+			return err
+		}
+	}
+	var early []string
+	for _, j := range t.jobs {
+		for _, f := range j.folders {
+			if f.early {
+				early = append(early, f.path)
+			}
+		}
+	}
+	slices.Sort(early) // parents first
+	for _, path := range early {
+		if err := os.Mkdir(path, 0o777); err != nil {
+			return err
+		}
+	}
+	jobs := slices.Clone(t.jobs)
+	slices.SortFunc(jobs, func(a, b *job) int { return len(b.puts) - len(a.puts) }) // large ones first
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+	for _, j := range jobs {
+		group.Go(func() error {
+			if err := t.put(groupCtx, j); err != nil {
+				return fmt.Errorf("installing %s %s: %w", j.m.Name, j.m.Version, err)
+			}
+			t.options.Progress(j.m.Name)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, j := range t.jobs {
+		if err := move(j.staged, j.info.path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put makes a job's folders and files, .dist-info aside.
+func (t *transaction) put(ctx context.Context, j *job) error {
+	for _, f := range j.folders {
+		if f.early {
+			continue
+		}
+		if err := os.Mkdir(f.path, 0o777); err != nil {
+			return err
+		}
+	}
+	j.puts = append(j.puts, put{job: j, dest: j.dests[j.m.DistInfo], name: "RECORD", content: j.record()})
+	tree, err := os.Stat(j.item.Tree.Dir)
+	if err != nil {
+		return err
+	}
+	links := map[uint64]*linkPair{} // by the target's device
+	for i := range j.puts {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := &j.puts[i]
+		if p.dropped {
+			continue
+		}
+		device := p.dest.folder.device
+		if links[device] == nil {
+			links[device] = t.linker.pair(deviceOf(tree), device)
+		}
+		if err := p.put(j.item.Tree.Dir, links[device]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *put) put(tree string, link *linkPair) error {
+	to := p.dest.folder.path + string(filepath.Separator) + p.name
+	perm := os.FileMode(0o666)
+	if p.executable {
+		perm = 0o777
+	}
+	if p.file != nil {
+		return link.put(tree+string(filepath.Separator)+filepath.FromSlash(p.file.Path), to, perm)
+	}
+	return create(to, perm, func(f *os.File) error {
+		_, err := f.Write(p.content)
+		return err
+	})
+}
+
+// record writes RECORD as pip does: sorted, as CSV with CRLF, its own row without hash.
+func (j *job) record() []byte {
+	type row struct{ path, hash, size string }
+	rows := make([]row, 0, len(j.puts)+1)
+	length := 0
+	for i := range j.puts {
+		p := &j.puts[i]
+		r := row{p.dest.row + p.name, p.hash(), strconv.FormatInt(p.size(), 10)}
+		length += len(r.path) + len(r.hash) + len(r.size) + 4
+		rows = append(rows, r)
+	}
+	rows = append(rows, row{path: j.m.DistInfo + "/RECORD"})
+	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.path, b.path) })
+	b := make([]byte, 0, length+100)
+	for _, r := range rows {
+		if strings.ContainsAny(r.path, ",\"\r\n") {
+			r.path = `"` + strings.ReplaceAll(r.path, `"`, `""`) + `"`
+		}
+		b = append(append(b, r.path...), ',')
+		b = append(append(b, r.hash...), ',')
+		b = append(append(b, r.size...), "\r\n"...)
+	}
+	return b
+}
+
+// hash is what RECORD says of the file.
+func (p *put) hash() string {
+	switch {
+	case p.file == nil:
+		sum := sha256.Sum256(p.content)
+		return "sha256=" + base64.RawURLEncoding.EncodeToString(sum[:])
+	case p.file.Hash != "":
+		return p.file.Hash
+	}
+	return "sha256=" + p.file.SHA256
+}
+
+func (p *put) size() int64 {
+	if p.file == nil {
+		return int64(len(p.content))
+	}
+	return p.file.Size
+}
