@@ -1,0 +1,163 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"curdling/internal/wheel/wheeltest"
+)
+
+// TestKilled: whatever instant a server dies at, each upload that it answered with
+// success is there afterwards, and nothing is there that is not whole.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sent := newWheels()
+	for round := range 20 {
+		p, err := startServer(".", os.Environ(), "-H", "127.0.0.1", "-p", "0", dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSwept(t, dir)
+		sent.check(t, p.url)
+		var clients sync.WaitGroup
+		for client := range 4 {
+			clients.Go(func() {
+				for i := 0; sent.upload(t, p.url, fmt.Sprintf("p%d-%d-%d", round, client, i)); i++ {
+				}
+			})
+		}
+		time.Sleep(time.Duration(rand.IntN(150_000)) * time.Microsecond)
+		if err := p.kill(); err != nil {
+			t.Fatal(err)
+		}
+		clients.Wait()
+	}
+	p, err := startServer(".", os.Environ(), "-H", "127.0.0.1", "-p", "0", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSwept(t, dir)
+	clear(sent.checked)
+	sent.check(t, p.url)
+	if err := p.stop(); err != nil {
+		t.Errorf("stopped: %v", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil || sent.content[entry.Name()] != hash(b) {
+			t.Errorf("%s in the folder is not what was sent: %d bytes, %v", entry.Name(), len(b), err)
+		}
+	}
+	t.Logf("%d uploads acknowledged, %d files held, %d sent", len(sent.acknowledged), len(entries)-1, len(sent.content))
+	if len(sent.acknowledged) == 0 {
+		t.Error("no upload came through")
+	}
+}
+
+// wheels are what clients sent.
+type wheels struct {
+	mu           sync.Mutex
+	content      map[string]string // filename: sha256
+	acknowledged map[string]bool
+	checked      map[string]bool
+}
+
+func newWheels() *wheels {
+	return &wheels{content: make(map[string]string), acknowledged: make(map[string]bool), checked: make(map[string]bool)}
+}
+
+func hash(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// upload sends one wheel, and tells whether the server still lives.
+func (s *wheels) upload(t *testing.T, url, name string) bool {
+	w := wheeltest.Wheel{Name: name, Version: "1.0", Files: map[string]string{"code.py": strings.Repeat(name, rand.IntN(50_000))}}
+	content := wheeltest.Zip(stored(w.Members()))
+	s.mu.Lock()
+	s.content[w.Filename()] = hash(content)
+	s.mu.Unlock()
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPut, url+"/p/"+w.Filename(), bytes.NewReader(content))
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	status, body, err := do(r)
+	switch {
+	case status == http.StatusCreated: // though the rest may not have come
+		s.mu.Lock()
+		s.acknowledged[w.Filename()] = true
+		s.mu.Unlock()
+	case err == nil:
+		t.Errorf("%s: %d %s", name, status, body)
+	}
+	return err == nil
+}
+
+// stored has members take their full room.
+func stored(members []wheeltest.Member) []wheeltest.Member {
+	for i := range members {
+		members[i].Stored = true
+	}
+	return members
+}
+
+// check looks at everything that a server shows, at each file once.
+func (s *wheels) check(t *testing.T, url string) {
+	t.Helper()
+	get := func(path string) string {
+		r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, body, err := do(r)
+		if err != nil || status != http.StatusOK {
+			t.Errorf("%s: %d, %v", path, status, err)
+		}
+		return body
+	}
+	var names []string
+	if err := json.Unmarshal([]byte(get("/api/")), &names); err != nil {
+		t.Fatal(err)
+	}
+	shown := make(map[string]bool)
+	for _, name := range names {
+		filename := strings.ReplaceAll(name, "-", "_") + "-1.0-py3-none-any.whl"
+		shown[filename] = true
+		if s.checked[filename] {
+			continue
+		}
+		s.checked[filename] = true
+		if got := hash([]byte(get("/p/" + filename))); got != s.content[filename] {
+			t.Errorf("%s is served with sha256 %s, %s was sent", filename, got, s.content[filename])
+		}
+	}
+	for filename := range s.acknowledged {
+		if !shown[filename] {
+			t.Errorf("%s was acknowledged and is gone", filename)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"curdling/internal/server"
+)
+
+// Set by the build: -ldflags "-X main.version=...".
+var version = "dev"
+
+// Exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+// Main runs the program until it is told to stop, and gives its exit code.
+func Main(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "curd-server: %v\ntry 'curd-server --help'\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "curd-server: %v\n", err)
+	return exitFailed
+}
+
+// options are the command line.
+type options struct {
+	directory string
+	host      string
+	port      uint16 // 0 is any free one
+	userDB    string // "" lets everybody do everything
+	maxUpload byteSize
+	debug     bool
+}
+
+func newRoot() *cobra.Command {
+	o := options{maxUpload: server.DefaultMaxUpload}
+	root := &cobra.Command{
+		Use:   "curd-server [-h] [-d] [-H HOST] [-p PORT] [-u USER_DB] DIRECTORY",
+		Short: "share a folder of Python wheels with every machine that can reach it",
+		Long: `curd-server shares a folder of Python wheels with every machine that can reach it.
+
+DIRECTORY is a plain folder of wheels and source distributions; it is made where
+it is missing. What is dropped into it or removed shows within a second. What the
+server derives it keeps in DIRECTORY/.curdling, which may be deleted at any time.
+
+The page at http://HOST:PORT/ shows what is held and how to point curd, pip, uv
+and twine at it. Without --user-db everybody who reaches the server may read and
+upload; with it, the users of that file and nobody else.`,
+		Example: `  # the folder 'wheels' on port 8000 of all interfaces
+  curd-server wheels
+
+  # for this machine alone, on a free port
+  curd-server -H 127.0.0.1 -p 0 wheels
+
+  # with passwords, made by Apache's htpasswd
+  htpasswd -B -c users alice
+  curd-server -u users wheels
+
+  # on the other machines
+  curd install -c http://alice:PASSWORD@HOST:8000 -u flask
+  pip install --index-url http://alice:PASSWORD@HOST:8000/simple/ flask`,
+		Version: version,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{fmt.Errorf("one DIRECTORY is needed, not %d", len(args))}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.directory = args[0]
+			return serve(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		DisableFlagsInUseLine: true,
+	}
+	root.SetVersionTemplate("curd-server {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	flags := root.Flags()
+	flags.StringVarP(&o.host, "host", "H", "0.0.0.0", "address to listen on, a `HOST` or IP")
+	flags.Uint16VarP(&o.port, "port", "p", 8000, "`PORT` to listen on; 0 takes a free one")
+	flags.StringVarP(&o.userDB, "user-db", "u", "", "htpasswd file `USER_DB` of those who may read and upload (bcrypt, SHA-crypt, apr1, {SHA}, DES crypt)")
+	flags.Var(&o.maxUpload, "max-upload", "largest file that is taken: a `SIZE` like 500MB or 2GiB")
+	flags.BoolVarP(&o.debug, "debug", "d", false, "log each request")
+	return root
+}

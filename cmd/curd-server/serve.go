@@ -1,0 +1,98 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"curdling/internal/auth"
+	"curdling/internal/catalog"
+	"curdling/internal/server"
+	"curdling/internal/store/disk"
+)
+
+// serve serves until ctx is done and what is in flight then is finished.
+func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
+	level := slog.LevelInfo
+	if o.debug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+
+	var policy auth.Policy
+	if o.userDB != "" {
+		if policy.Users, err = auth.OpenUsers(o.userDB, log); err != nil {
+			return fmt.Errorf("the user database cannot be used: %w", err)
+		}
+	}
+	listener, err := listen(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	folder, err := disk.Open(o.directory)
+	if err != nil {
+		return fmt.Errorf("%s cannot be served: %w; DIRECTORY must be a folder that this user may read", o.directory, err)
+	}
+	defer func() { err = cmp.Or(err, folder.Close()) }()
+	held, err := catalog.Open(ctx, catalog.Config{Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Log: log})
+	if err != nil {
+		return fmt.Errorf("%s cannot be served: %w", o.directory, err)
+	}
+	defer func() { err = cmp.Or(err, held.Close()) }()
+
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watching.Go(func() {
+		if err := held.Run(ctx); err != nil {
+			log.Error("changes made by hand will not be seen", "err", err)
+		}
+	})
+	projects := held.Stats().Projects
+	plural := "s"
+	if projects == 1 {
+		plural = ""
+	}
+	fmt.Fprintf(stdout, "serving %s on http://%s, %d project%s\n", o.directory, shown(listener), projects, plural)
+	return server.New(server.Config{Catalog: held, Policy: policy, MaxUpload: int64(o.maxUpload), Log: log}).Serve(ctx, listener)
+}
+
+// shown is an address that a person can use: one that stands for all
+// interfaces is told by what reaches it from here.
+func shown(l net.Listener) string {
+	if a, ok := l.Addr().(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+		return fmt.Sprintf("localhost:%d (all interfaces)", a.Port)
+	}
+	return l.Addr().String()
+}
+
+// listen takes the port, and explains why it cannot.
+func listen(ctx context.Context, o options) (net.Listener, error) {
+	address := net.JoinHostPort(o.host, strconv.Itoa(int(o.port)))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	var dns *net.DNSError
+	hint := ""
+	switch {
+	case err == nil:
+		return listener, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "; something listens there already: stop it, or choose another port with -p (-p 0 takes a free one)"
+	case errors.Is(err, fs.ErrPermission):
+		hint = "; ports below 1024 are not for every user: choose another with -p"
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.As(err, &dns):
+		hint = "; this machine has no such address: -H 0.0.0.0 takes all it has, -H 127.0.0.1 this machine alone"
+	}
+	return nil, fmt.Errorf("cannot listen on %s: %w%s", address, err, hint)
+}

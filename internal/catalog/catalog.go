@@ -1,0 +1,250 @@
+// Package catalog knows what a server holds: the projects, and of each its
+// files with the facts that an index tells (PEP 503, 658, 691, 700).
+//
+// The files lie in a store directly under its root, whoever put them there. A
+// file is held once its content was opened and agrees with its name: a wheel by
+// wheel.Open, a source distribution by sdist.Verify. What lies there and is no
+// distribution file, or a broken one, is told to the log once and ignored. Keys
+// below a folder are ignored too.
+//
+// What was learnt of a file (hash, requires-python, summary, METADATA) is kept
+// in a folder of the server, the state, and found again by name, size and time
+// of change, so that no file is hashed twice. The state may be deleted while no
+// server runs, and is never needed: without it files are read anew.
+//
+//	facts.jsonl             a line of JSON for each file, the last one counts
+//	metadata/XX/SHA256      METADATA of the wheel with that sha256, made when asked for
+//
+// No work here grows with the number of projects, but for the listing of the
+// store at the start, a search, and the list of names after one came or went.
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"curdling/internal/dist"
+	"curdling/internal/store"
+)
+
+// Config says what a catalog is of.
+type Config struct {
+	Store store.Store
+	State string       // folder for what is derived; "" keeps nothing
+	Log   *slog.Logger // nil is silent
+	// Patience is how long Open may read files that are new to it. Those that it
+	// did not come to are read by Run. Zero is 3 s, below zero is not at all.
+	Patience time.Duration
+}
+
+// File is a file that is held. It does not change.
+type File struct {
+	dist.File        // Size, SHA256 and UploadTime are known, URL is not
+	Summary   string // of the file's METADATA or PKG-INFO; at most 512 bytes
+}
+
+// Stats are sums over all that is held.
+type Stats struct {
+	Projects, Files int
+	Bytes           int64
+}
+
+// Catalog is what a server holds. Make one with [Open]; it is safe for concurrent use.
+type Catalog struct {
+	store   store.Store
+	log     *slog.Logger
+	journal *journal
+	recheck chan string // keys that were found changed while they were served
+
+	mu         sync.RWMutex
+	files      map[string]*File
+	projects   map[dist.Name]*Project
+	names      []dist.Name // sorted; nil: to be made anew
+	generation uint64      // of names
+	bytes      int64
+	ignored    map[string]stamp // what the log was told of
+}
+
+// stamp tells one content of a file from another without reading it.
+type stamp struct {
+	size    int64
+	modTime int64 // Unix nanoseconds
+}
+
+func stampOf(info store.Info) stamp { return stamp{info.Size, info.ModTime.UnixNano()} }
+
+// Open lists the store and takes the files that are known from the state, and
+// as many new ones as Patience allows.
+func Open(ctx context.Context, config Config) (*Catalog, error) {
+	c := &Catalog{
+		store:    config.Store,
+		log:      cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
+		recheck:  make(chan string, 64),
+		files:    make(map[string]*File),
+		projects: make(map[dist.Name]*Project),
+		ignored:  make(map[string]stamp),
+	}
+	journal, known := openJournal(config.State, c.log)
+	c.journal = journal
+	infos, err := c.reconcile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []*File
+	fresh := slices.DeleteFunc(infos, func(info store.Info) bool {
+		f := known[info.Key].file(info)
+		if f != nil {
+			found = append(found, f)
+		}
+		return f != nil
+	})
+	c.put(found...)
+	if err := c.readNew(ctx, fresh, cmp.Or(config.Patience, 3*time.Second)); err != nil {
+		return nil, err
+	}
+	journal.compact(c.files)
+	return c, nil
+}
+
+// readNew reads files until they are all read or patience is at its end.
+func (c *Catalog) readNew(ctx context.Context, infos []store.Info, patience time.Duration) error {
+	deadline := time.Now().Add(patience)
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, info := range infos {
+		if time.Now().After(deadline) {
+			c.log.Info("more files are being read in the background", "files", len(infos)-i)
+			break
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		g.Go(func() error {
+			c.examine(ctx, info.Key, 0)
+			return nil
+		})
+	}
+	return errors.Join(g.Wait(), ctx.Err())
+}
+
+// Close ends the writing of facts.
+func (c *Catalog) Close() error { return c.journal.close() }
+
+// Project gives what is held of a project, or nil.
+func (c *Catalog) Project(name dist.Name) *Project {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.projects[name]
+}
+
+// File gives what is known of a file that is held, or nil.
+func (c *Catalog) File(filename string) *File {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.files[filename]
+}
+
+// Names gives the names of all projects, sorted, and a number that changes when they do. Read them only.
+func (c *Catalog) Names() (names []dist.Name, generation uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.names == nil {
+		c.names = make([]dist.Name, 0, len(c.projects))
+		for name := range c.projects {
+			c.names = append(c.names, name)
+		}
+		slices.Sort(c.names)
+	}
+	return c.names, c.generation
+}
+
+// Stats counts what is held.
+func (c *Catalog) Stats() Stats {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return Stats{Projects: len(c.projects), Files: len(c.files), Bytes: c.bytes}
+}
+
+// Open opens a file that is held. Else, and where the file was removed or
+// changed by hand just now, the error wraps fs.ErrNotExist.
+func (c *Catalog) Open(ctx context.Context, filename string) (io.ReadSeekCloser, *File, error) {
+	f := c.File(filename)
+	if f == nil {
+		return nil, nil, fmt.Errorf("%s: %w", filename, fs.ErrNotExist)
+	}
+	r, info, err := c.store.Open(ctx, filename)
+	if errors.Is(err, fs.ErrNotExist) {
+		c.drop(filename)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if f.stamp() != stampOf(info) {
+		r.Close()
+		select {
+		case c.recheck <- filename:
+		default: // so many are waiting that the next sweep will do
+		}
+		return nil, nil, fmt.Errorf("%s: changed on disk, and not read again yet: %w", filename, fs.ErrNotExist)
+	}
+	return r, f, nil
+}
+
+func (f *File) stamp() stamp { return stamp{f.Size, f.UploadTime.UnixNano()} }
+
+// put takes files, or takes them anew.
+func (c *Catalog) put(files ...*File) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	byProject := make(map[dist.Name][]*File)
+	for _, f := range files {
+		if old := c.files[f.Filename]; old != nil {
+			c.remove(old)
+		}
+		c.files[f.Filename] = f
+		c.bytes += f.Size
+		delete(c.ignored, f.Filename)
+		byProject[f.Name] = append(byProject[f.Name], f)
+	}
+	for name, added := range byProject {
+		old := c.projects[name]
+		if old == nil {
+			c.names, c.generation = nil, c.generation+1
+		}
+		c.projects[name] = old.with(name, added)
+	}
+}
+
+// drop forgets a file.
+func (c *Catalog) drop(filename string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.ignored, filename)
+	if f := c.files[filename]; f != nil {
+		c.remove(f)
+		c.log.Debug("a file is gone", "file", filename)
+	}
+}
+
+// remove takes a file out. The caller holds mu.
+func (c *Catalog) remove(f *File) {
+	delete(c.files, f.Filename)
+	c.bytes -= f.Size
+	if p := c.projects[f.Name].without(f); p != nil {
+		c.projects[f.Name] = p
+		return
+	}
+	delete(c.projects, f.Name)
+	c.names, c.generation = nil, c.generation+1
+}

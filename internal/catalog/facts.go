@@ -1,0 +1,200 @@
+package catalog
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"curdling/internal/dist"
+	"curdling/internal/store"
+	"curdling/internal/version"
+)
+
+// facts is a line of facts.jsonl: what reading a file taught.
+type facts struct {
+	File           string    `json:"file"`
+	Size           int64     `json:"size"`
+	ModTime        int64     `json:"mtime"` // Unix nanoseconds
+	SHA256         string    `json:"sha256"`
+	Project        dist.Name `json:"project"` // an sdist's name alone can be ambiguous
+	MetadataSHA256 string    `json:"metadata_sha256,omitempty"`
+	RequiresPython string    `json:"requires_python,omitempty"`
+	Summary        string    `json:"summary,omitempty"`
+}
+
+func factsOf(f *File) facts {
+	return facts{f.Filename, f.Size, f.UploadTime.UnixNano(), f.SHA256, f.Name, f.MetadataSHA256, f.RequiresPython.String(), f.Summary}
+}
+
+// file makes a File of the facts, nil if they are not of the file that info tells
+// of or cannot be used.
+func (x facts) file(info store.Info) *File {
+	if x.File != info.Key || (stamp{x.Size, x.ModTime}) != stampOf(info) || !isSHA256(x.SHA256) {
+		return nil
+	}
+	f, err := dist.ParseFilename(x.File, x.Project)
+	if err != nil || (f.Kind == dist.Wheel) != isSHA256(x.MetadataSHA256) {
+		return nil
+	}
+	if f.RequiresPython, err = version.ParseSpecifiers(x.RequiresPython); err != nil {
+		return nil
+	}
+	f.Size, f.UploadTime, f.SHA256 = x.Size, info.ModTime.UTC(), x.SHA256
+	f.HasMetadata, f.MetadataSHA256 = f.Kind == dist.Wheel, x.MetadataSHA256
+	return &File{File: f, Summary: shorten(x.Summary)}
+}
+
+func isSHA256(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == 32
+}
+
+// maxLine is the longest line of facts.jsonl that is read, in bytes.
+const maxLine = 64 << 10
+
+// readFacts reads what can be used; a torn or foreign line is passed over. The
+// last line of a file counts.
+func readFacts(r io.Reader) (known map[string]facts, lines int) {
+	known = make(map[string]facts)
+	scanner := bufio.NewScanner(r)
+	scanner.Buffer(nil, maxLine)
+	for scanner.Scan() {
+		lines++
+		var x facts
+		if json.Unmarshal(scanner.Bytes(), &x) == nil && x.File != "" {
+			known[x.File] = x
+		}
+	}
+	return known, lines
+}
+
+// journal is facts.jsonl, which only grows, and is written anew when most of it is out of date.
+type journal struct {
+	dir   string // "" keeps nothing
+	log   *slog.Logger
+	lines int // at the start
+
+	mu     sync.Mutex
+	f      *os.File // nil until it is needed
+	broken bool     // the log was told
+}
+
+// openJournal reads what is known from the last time.
+func openJournal(dir string, log *slog.Logger) (*journal, map[string]facts) {
+	j := &journal{dir: dir, log: log}
+	if dir == "" {
+		return j, nil
+	}
+	f, err := os.Open(j.path())
+	if err != nil {
+		return j, nil // as good as empty
+	}
+	defer f.Close()
+	known, lines := readFacts(f)
+	j.lines = lines
+	return j, known
+}
+
+func (j *journal) path() string { return filepath.Join(j.dir, "facts.jsonl") }
+
+// compact writes the journal anew if more than half of its lines are of no use.
+// It must be called before append.
+func (j *journal) compact(files map[string]*File) {
+	if j.dir == "" || j.lines <= 2*len(files)+1000 {
+		return
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	for _, f := range files {
+		if err := encoder.Encode(factsOf(f)); err != nil {
+			j.complain(err)
+			return
+		}
+	}
+	if err := writeWhole(j.path(), b.Bytes()); err != nil {
+		j.complain(err)
+	}
+}
+
+// append notes what was learnt of a file. What cannot be written will be learnt again.
+func (j *journal) append(f *File) {
+	if j.dir == "" {
+		return
+	}
+	line, err := json.Marshal(factsOf(f))
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err == nil && j.f == nil {
+		err = j.open()
+	}
+	if err == nil {
+		if _, err = j.f.Write(append(line, '\n')); err != nil {
+			err = errors.Join(err, j.f.Close())
+			j.f = nil
+		}
+	}
+	if err != nil {
+		j.complain(err)
+	}
+}
+
+// open begins a new line, in case that a crash or a full disk tore the last one.
+func (j *journal) open() error {
+	if err := os.MkdirAll(j.dir, 0o777); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(j.path(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+	if err != nil {
+		return err
+	}
+	j.f = f
+	if fi, err := f.Stat(); err != nil || fi.Size() == 0 {
+		return err
+	}
+	_, err = f.WriteString("\n")
+	return err
+}
+
+func (j *journal) complain(err error) {
+	if !j.broken {
+		j.log.Warn("what was learnt of files cannot be kept; they will be read again at the next start", "err", err)
+	}
+	j.broken = true
+}
+
+func (j *journal) close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.f == nil {
+		return nil
+	}
+	return j.f.Close()
+}
+
+// writeWhole writes a file that is seen whole or not at all. It is not synced:
+// whoever reads it checks it.
+func writeWhole(path string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // nothing there after success
+	_, err = f.Write(b)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,155 @@
+package catalog
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"curdling/internal/dist"
+	"curdling/internal/version"
+)
+
+// Project is what is held of one project at one time. It does not change: when
+// what is held changes there is a new one, so two are equal if they are the same.
+type Project struct {
+	Name dist.Name
+	// Files, at least one, by version, lowest first. Within a version wheels for
+	// any platform come first, then other wheels, then source distributions.
+	Files []*File
+}
+
+func (p *Project) with(name dist.Name, added []*File) *Project {
+	var files []*File
+	if p != nil {
+		files = p.Files
+	}
+	files = append(slices.Clip(files), added...)
+	slices.SortFunc(files, order)
+	return &Project{Name: name, Files: files}
+}
+
+// without gives the project without f, nil if nothing is left.
+func (p *Project) without(f *File) *Project {
+	files := make([]*File, 0, len(p.Files))
+	for _, g := range p.Files {
+		if g != f {
+			files = append(files, g)
+		}
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	return &Project{Name: p.Name, Files: files}
+}
+
+func order(a, b *File) int {
+	return cmp.Or(a.Version.Compare(b.Version), cmp.Compare(portability(a), portability(b)), strings.Compare(a.Filename, b.Filename))
+}
+
+// portability ranks the files of one version, the one that suits most first.
+func portability(f *File) int {
+	switch {
+	case f.Kind == dist.Sdist:
+		return 2
+	case len(f.Tags) > 0 && f.Tags[0].Platform != "any":
+		return 1
+	}
+	return 0
+}
+
+// Summary is the highest version's one-line description, "" where it has none.
+func (p *Project) Summary() string { return p.Latest()[0].Summary }
+
+// Latest gives the files of the highest version, of final releases if there are any.
+func (p *Project) Latest() (latest []*File) {
+	for release := range p.Releases() {
+		if !release[0].Version.IsPrerelease() {
+			return release
+		}
+		if latest == nil {
+			latest = release
+		}
+	}
+	return latest
+}
+
+// Releases gives the files of each version, highest version first.
+func (p *Project) Releases() iter.Seq[[]*File] {
+	return func(yield func([]*File) bool) {
+		for start, end := 0, len(p.Files); end > 0; end = start {
+			start = end - 1
+			for start > 0 && p.Files[start-1].Version.Compare(p.Files[start].Version) == 0 {
+				start--
+			}
+			if !yield(p.Files[start:end:end]) {
+				return
+			}
+		}
+	}
+}
+
+// Best gives the first file that fits of the highest version that has one and
+// satisfies want, or nil. Prereleases count only where nothing else is there or
+// want names one (PEP 440).
+func (p *Project) Best(want version.Specifiers, fits func(*File) bool) *File {
+	var prerelease *File
+	for release := range p.Releases() {
+		v := release[0].Version
+		if !want.Contains(v) {
+			continue
+		}
+		i := slices.IndexFunc(release, fits)
+		switch {
+		case i < 0:
+		case !v.IsPrerelease() || want.NamesPrerelease():
+			return release[i]
+		case prerelease == nil:
+			prerelease = release[i]
+		}
+	}
+	return prerelease
+}
+
+// Updated is when the newest file came.
+func (p *Project) Updated() (t time.Time) {
+	for _, f := range p.Files {
+		if f.UploadTime.After(t) {
+			t = f.UploadTime
+		}
+	}
+	return t
+}
+
+// Search gives the names of projects whose name or summary contains all words of
+// query, those whose name does first, and how many there are; at most limit names.
+func (c *Catalog) Search(query string, limit int) (found []dist.Name, total int) {
+	words := strings.Fields(strings.ToLower(query))
+	for i, word := range words {
+		words[i] = strings.NewReplacer("_", "-", ".", "-").Replace(word)
+	}
+	names, _ := c.Names()
+	if len(words) == 0 {
+		return names[:min(limit, len(names))], len(names)
+	}
+	var inSummary []dist.Name
+	for _, name := range names {
+		summary := ""
+		if p := c.Project(name); p != nil {
+			summary = strings.ToLower(p.Summary())
+		}
+		switch {
+		case containsAll(string(name), words):
+			found = append(found, name)
+		case containsAll(string(name)+" "+summary, words):
+			inSummary = append(inSummary, name)
+		}
+	}
+	found = append(found, inSummary...)
+	return found[:min(limit, len(found))], len(found)
+}
+
+func containsAll(s string, words []string) bool {
+	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(s, word) })
+}

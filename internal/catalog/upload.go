@@ -1,0 +1,132 @@
+package catalog
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+
+	"curdling/internal/dist"
+	"curdling/internal/store"
+)
+
+// ConflictError says that other bytes are held under a name.
+type ConflictError struct {
+	Filename   string
+	Held, Sent string // sha256; Held is "" where what lies there cannot be used
+}
+
+func (e *ConflictError) Error() string {
+	if e.Held == "" {
+		return e.Filename + ": a file of that name lies in the store and cannot be used; have it removed first"
+	}
+	return fmt.Sprintf("%s: other content is held under that name, and a name never changes its content: held is sha256 %s, sent was %s; raise the version or the build tag", e.Filename, e.Held, e.Sent)
+}
+
+// Upload is a file that came and is not held yet.
+type Upload struct {
+	Filename string
+	Size     int64
+	SHA256   string
+
+	catalog *Catalog
+	spooled *os.File
+}
+
+// Receive takes a file's bytes. The caller ends with Discard, after Keep too. A
+// name that is no distribution file's is an *InvalidError, and nothing is read;
+// an error of r comes back wrapped.
+func (c *Catalog) Receive(filename string, r io.Reader) (*Upload, error) {
+	if _, err := dist.ParseFilename(filename, ""); err != nil {
+		return nil, &InvalidError{err}
+	}
+	f, err := c.spool()
+	if err != nil {
+		return nil, fmt.Errorf("%s: no temporary file: %w", filename, err)
+	}
+	u := &Upload{Filename: filename, catalog: c, spooled: f}
+	h := sha256.New()
+	if u.Size, err = io.Copy(io.MultiWriter(f, h), r); err != nil {
+		u.Discard()
+		return nil, fmt.Errorf("%s: %w", filename, err)
+	}
+	u.SHA256 = hex.EncodeToString(h.Sum(nil))
+	return u, nil
+}
+
+// spool makes a temporary file, in the store where it can take it over.
+func (c *Catalog) spool() (*os.File, error) {
+	if s, ok := c.store.(store.Spooler); ok {
+		return s.Spool()
+	}
+	return os.CreateTemp("", "curdling-upload-")
+}
+
+// Digest gives another hash of the bytes than sha256, in hex.
+func (u *Upload) Digest(h hash.Hash) (string, error) {
+	_, err := io.Copy(h, io.NewSectionReader(u.spooled, 0, u.Size))
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// Discard gives the temporary file back.
+func (u *Upload) Discard() {
+	u.spooled.Close()
+	if err := os.Remove(u.spooled.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		u.catalog.log.Warn("a temporary file is left", "err", err)
+	}
+}
+
+// Keep opens the file and has the store keep it; when it returns nil the file is
+// held, and outlives a crash. created is false where the same bytes were held
+// already. Other bytes under the name are a *ConflictError, a file that is not
+// what its name says is an *InvalidError.
+func (u *Upload) Keep(ctx context.Context) (created bool, err error) {
+	c := u.catalog
+	if held := c.File(u.Filename); held != nil && c.unchanged(ctx, held.info()) {
+		return false, u.compare(held)
+	}
+	f, err := check(u.spooled, u.Size, u.Filename)
+	if err != nil {
+		return false, err
+	}
+	if _, err := u.spooled.Seek(0, io.SeekStart); err != nil {
+		return false, err
+	}
+	err = c.store.Create(ctx, u.Filename, u.spooled, u.Size)
+	if errors.Is(err, fs.ErrExist) {
+		c.examine(ctx, u.Filename, 0)
+		return false, u.compare(c.File(u.Filename))
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", u.Filename, err)
+	}
+	r, info, err := c.store.Open(ctx, u.Filename)
+	if err != nil {
+		return false, fmt.Errorf("%s: kept, and cannot be opened: %w", u.Filename, err)
+	}
+	r.Close()
+	f.SHA256, f.UploadTime = u.SHA256, info.ModTime.UTC()
+	c.put(f)
+	c.journal.append(f)
+	return true, nil
+}
+
+// compare tells whether the file came that is held.
+func (u *Upload) compare(held *File) error {
+	switch {
+	case held == nil:
+		return &ConflictError{u.Filename, "", u.SHA256}
+	case held.SHA256 != u.SHA256:
+		return &ConflictError{u.Filename, held.SHA256, u.SHA256}
+	}
+	return nil
+}
+
+func (f *File) info() store.Info {
+	return store.Info{Key: f.Filename, Size: f.Size, ModTime: f.UploadTime}
+}

@@ -1,0 +1,92 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"path"
+	"regexp"
+	"strings"
+
+	"curdling/internal/catalog"
+	"curdling/internal/requirement"
+)
+
+// apiList is the original's list of names.
+func (s *Server) apiList(w *response, r *http.Request) error {
+	names, _ := s.catalog.Names()
+	return sendJSON(w, http.StatusOK, names)
+}
+
+// apiRelease is a release as the original's client reads it.
+type apiRelease struct {
+	Name    string   `json:"name"`
+	Version string   `json:"version"`
+	URLs    []apiURL `json:"urls"` // the client takes the first
+}
+
+type apiURL struct {
+	URL    string `json:"url"`
+	SHA256 string `json:"sha256"`
+}
+
+// apiProject is the original's list of releases.
+func (s *Server) apiProject(w *response, r *http.Request) error {
+	p, err := s.project(r)
+	if err != nil {
+		return sendJSON(w, http.StatusNotFound, map[string]string{"status": "error"})
+	}
+	// The client finds the name as it wrote it, which is not always normalised.
+	name := strings.ReplaceAll(strings.ToLower(r.PathValue("project")), "_", "-")
+	var releases []apiRelease
+	for files := range p.Releases() {
+		release := apiRelease{Name: name, Version: files[0].Version.String()}
+		for _, f := range files {
+			release.URLs = append(release.URLs, apiURL{base(r) + "/p/" + f.Filename, f.SHA256})
+		}
+		releases = append(releases, release)
+	}
+	return sendJSON(w, http.StatusOK, releases)
+}
+
+func sendJSON(w *response, status int, value any) error {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	w.json(status, "application/json", append(b, '\n'))
+	return nil
+}
+
+// suffix is the original's way to ask for a form of file: "flask==1.0;whl", "flask;~whl" for anything else.
+var suffix = regexp.MustCompile(`^(.*);\s*(~?)([a-z0-9]+)\s*$`)
+
+// search sends the best file for a requirement.
+func (s *Server) search(w *response, r *http.Request) error {
+	query := r.PathValue("requirement")
+	fits := func(*catalog.File) bool { return true }
+	if m := suffix.FindStringSubmatch(query); m != nil {
+		query = m[1]
+		fits = func(f *catalog.File) bool { return (path.Ext(f.Filename) == "."+m[3]) == (m[2] == "") }
+	}
+	wanted, err := requirement.Parse(query)
+	switch {
+	case err != nil:
+		return refuse(http.StatusBadRequest, "not a requirement: "+err.Error())
+	case wanted.URL != "":
+		return refuse(http.StatusBadRequest, "a requirement with a URL needs no server's search")
+	case !wanted.Marker.IsZero():
+		return refuse(http.StatusBadRequest, "a requirement with a marker cannot be judged here: leave out what follows the semicolon")
+	}
+	var best *catalog.File
+	if p := s.catalog.Project(wanted.Name); p != nil {
+		best = p.Best(wanted.Specifiers, fits)
+	}
+	if best == nil {
+		return refuse(http.StatusNotFound, "no file for "+clip(wanted.String())+" is held here")
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Location", "/p/"+best.Filename)
+	h.Set("Content-Disposition", "attachment; filename="+best.Filename)
+	return s.send(w, r, best.Filename)
+}

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"curdling/internal/auth"
+	"curdling/internal/catalog"
+	"curdling/internal/store"
+)
+
+// refusal is an error with the status to answer and a sentence for the user.
+type refusal struct {
+	status int
+	detail string
+}
+
+func (e *refusal) Error() string { return e.detail }
+
+func refuse(status int, detail string) error { return &refusal{status, detail} }
+
+// problem is RFC 9457's; type is left out, which means about:blank.
+type problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+}
+
+// classify finds the status for an error, and what the client is told of it.
+func classify(err error) problem {
+	var (
+		refused  *refusal
+		invalid  *catalog.InvalidError
+		conflict *catalog.ConflictError
+		tooLarge *http.MaxBytesError
+		timeout  net.Error
+	)
+	status, detail := http.StatusInternalServerError, "the server could not do it; its log says why"
+	switch {
+	case errors.As(err, &refused):
+		status, detail = refused.status, refused.detail
+	case errors.Is(err, auth.ErrUnauthenticated):
+		status, detail = http.StatusUnauthorized, err.Error()
+	case errors.As(err, &invalid):
+		status, detail = http.StatusBadRequest, err.Error()
+	case errors.As(err, &conflict):
+		status, detail = http.StatusConflict, err.Error()
+	case errors.As(err, &tooLarge):
+		status, detail = http.StatusRequestEntityTooLarge, "the file is too large for this server"
+	case store.IsFull(err):
+		status, detail = http.StatusInsufficientStorage, "the server has no room left; nothing was kept"
+	case errors.Is(err, fs.ErrNotExist):
+		status, detail = http.StatusNotFound, "no such file is held here"
+	case errors.Is(err, errBody) && errors.As(err, &timeout) && timeout.Timeout():
+		status, detail = http.StatusRequestTimeout, "nothing was sent for too long"
+	case errors.Is(err, errBody), errors.Is(err, io.ErrUnexpectedEOF):
+		status, detail = http.StatusBadRequest, "the body ended too early"
+	}
+	return problem{http.StatusText(status), status, detail}
+}
+
+// fail answers with an error in the form that the client understands.
+func (s *Server) fail(w *response, r *http.Request, err error) {
+	p := classify(err)
+	switch p.Status {
+	case http.StatusInternalServerError, http.StatusInsufficientStorage:
+		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	case http.StatusConflict:
+		s.log.Warn("refused", "path", r.URL.Path, "user", w.user, "remote", r.RemoteAddr, "err", err)
+	}
+	if w.status != 0 {
+		return // too late; the length will tell the client
+	}
+	h := w.Header()
+	if r.ContentLength != 0 && !w.drained { // the rest of the body is not waited for
+		h.Set("Connection", "close")
+		_ = w.control.SetReadDeadline(time.Now().Add(drainTimeout))
+	}
+	for _, name := range []string{"Etag", "Cache-Control", "Content-Disposition", "Content-Location", "Last-Modified", "Content-Length"} {
+		h.Del(name)
+	}
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Basic realm="curdling"`)
+	}
+	h.Set("Vary", "Accept")
+	accept := r.Header.Get("Accept")
+	switch {
+	case accepts(accept, "application/problem+json", "application/json"):
+		body, err := json.Marshal(p)
+		if err != nil {
+			s.log.Error("problem details", "err", err)
+		}
+		w.json(p.Status, "application/problem+json", append(body, '\n'))
+	case strings.HasPrefix(accept, "text/html"): // pip accepts it too, last
+		s.html(w, r, p.Status, "problem.html", p)
+	default:
+		w.text(p.Status, p.Detail+"\n")
+	}
+}
+
+// accepts tells whether an Accept header names one of the types.
+func accepts(header string, types ...string) bool {
+	for item := range strings.SplitSeq(header, ",") {
+		name, parameters, err := mime.ParseMediaType(item)
+		for _, t := range types {
+			if err == nil && name == t && parameters["q"] != "0" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// clip shortens what a client wrote, for a message.
+func clip(s string) string {
+	if len(s) > 100 {
+		return s[:100] + "..."
+	}
+	return s
+}

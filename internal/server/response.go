@@ -1,0 +1,152 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// stride is how many bytes may be written before the time to write is put off.
+const stride = 1 << 20
+
+// response counts what is written, and gives a client that goes on reading as
+// long as it needs.
+type response struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	status  int   // 0 until the header is written
+	bytes   int64 // of the body
+	stride  int64 // bytes since the deadline was put off
+	stall   time.Duration
+	drained bool // the request's body was read to its end
+	user    string
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+		w.putOff()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// putOff gives the client time again to take what is written.
+func (w *response) putOff() {
+	w.stride = 0
+	_ = w.control.SetWriteDeadline(time.Now().Add(w.stall)) // a test's recorder cannot
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.advance(int64(n))
+	return n, err
+}
+
+// ReadFrom lets the kernel send files, in strides.
+func (w *response) ReadFrom(r io.Reader) (total int64, err error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	to, ok := w.ResponseWriter.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{w}, r)
+	}
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		limited = &io.LimitedReader{R: r, N: 1<<63 - 1}
+	}
+	for limited.N > 0 {
+		// The kernel's way is taken for a file within one LimitedReader, not two.
+		part := io.LimitedReader{R: limited.R, N: min(limited.N, stride)}
+		n, err := to.ReadFrom(&part)
+		limited.N -= n
+		total += n
+		w.advance(n)
+		if err != nil || n < stride {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+func (w *response) advance(n int64) {
+	w.bytes += n
+	if w.stride += n; w.stride >= stride {
+		w.putOff()
+	}
+}
+
+// errBody is wrapped by errors that are the client's or the network's.
+var errBody = errors.New("the body cannot be read")
+
+// body is a request's body of a client that goes on sending.
+type body struct {
+	r io.Reader
+	w *response
+}
+
+func (b body) Read(p []byte) (int, error) {
+	_ = b.w.control.SetReadDeadline(time.Now().Add(b.w.stall))
+	n, err := b.r.Read(p)
+	if err != nil { // the end, mostly: now the client waits for us
+		b.w.drained = errors.Is(err, io.EOF)
+		_ = b.w.control.SetReadDeadline(time.Time{})
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", errBody, err)
+	}
+	return n, err
+}
+
+// page writes a body that has a validator, or says that the client's is still right.
+func (w *response) page(r *http.Request, contentType, etag string, body []byte) {
+	h := w.Header()
+	h.Set("Etag", etag)
+	if noneMatch := r.Header.Get("If-None-Match"); noneMatch != "" && matches(noneMatch, etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the client is gone, or not
+	}
+}
+
+// matches tells whether an If-None-Match header names the tag (RFC 9110, 13.1.2).
+func matches(header, etag string) bool {
+	if header == etag {
+		return true
+	}
+	for candidate := range strings.SplitSeq(header, ",") {
+		candidate = strings.TrimSpace(candidate)
+		if candidate == "*" || strings.TrimPrefix(candidate, "W/") == etag {
+			return true
+		}
+	}
+	return false
+}
+
+// text writes a line.
+func (w *response) text(status int, line string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, line)
+}
+
+func (w *response) json(status int, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,236 @@
+// Package server speaks HTTP for what a catalog holds, to browsers, to pip and
+// its like, to the original Curdling client and to our own.
+//
+//	GET /                      the page; ?q= searches
+//	GET /project/NAME          a project's page
+//	GET /simple/               the Simple repository API, HTML (PEP 503) or JSON (PEP 691) by
+//	GET /simple/NAME/          Accept or ?format=
+//	GET /p/FILE                a file; /p/FILE.metadata its METADATA (PEP 658)
+//	PUT /p/FILE                an upload: the raw body, or a form whose field is named like the file
+//	POST / and /legacy/        an upload as twine sends it
+//	GET /api/ and /api/NAME    the original's lists
+//	GET /s/REQUIREMENT         the best file for a requirement
+//	GET /healthz               that the server lives; needs no password
+//
+// HEAD works wherever GET does. An upload is answered 201, or 200 where the same
+// bytes were held; 400 is a file that is not what its name says, 409 other bytes
+// under a name that is held, 413 one that is too large, 507 no room. Errors are
+// problem details (RFC 9457) for programs that accept JSON, a page for browsers,
+// a line of text for the rest.
+//
+// A client that does not read or send for a minute is cut off, and one that does
+// may take as long as it likes. A header has at most 64 KiB. Pages of other sites
+// cannot have a browser upload.
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"curdling/internal/auth"
+	"curdling/internal/catalog"
+	"curdling/internal/dist"
+)
+
+// DefaultMaxUpload is the size in bytes over which files are refused, where nothing else is said.
+const DefaultMaxUpload = 2 << 30
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	stallTimeout  = time.Minute      // with nothing read or written
+	finishTimeout = 30 * time.Second // for what is in flight at the end
+	drainTimeout  = 5 * time.Second  // for a body that nobody wants
+	maxHeader     = 64 << 10
+)
+
+// Config says what to serve.
+type Config struct {
+	Catalog   *catalog.Catalog
+	Policy    auth.Policy  // the zero value lets everybody do everything
+	MaxUpload int64        // bytes of one file; 0 is DefaultMaxUpload
+	Log       *slog.Logger // nil is silent; at debug level it is told each request
+}
+
+// Server is an http.Handler. Make one with [New].
+type Server struct {
+	catalog   *catalog.Catalog
+	policy    auth.Policy
+	maxUpload int64
+	log       *slog.Logger
+	stall     time.Duration
+	handler   http.Handler
+	immutable string // Cache-Control of files
+
+	projects sync.Map // dist.Name: *projectPages
+	list     atomic.Pointer[listPages]
+}
+
+// New makes a server.
+func New(config Config) *Server {
+	s := &Server{
+		catalog:   config.Catalog,
+		policy:    config.Policy,
+		maxUpload: cmp.Or(config.MaxUpload, DefaultMaxUpload),
+		log:       cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
+		stall:     stallTimeout,
+		immutable: "public, max-age=31536000, immutable",
+	}
+	if s.policy.Users != nil {
+		s.immutable = "private, max-age=31536000, immutable"
+	}
+	mux := http.NewServeMux()
+	for path, methods := range s.routes() {
+		mux.Handle(path, s.dispatch(methods))
+	}
+	// A browser sends the password it knows along with any page's form.
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w.(*response), r, refuse(http.StatusForbidden, "a page of another site must not upload"))
+	}))
+	s.handler = guard.Handler(mux)
+	return s
+}
+
+// handler answers a request, or gives the error that [Server.fail] answers it with.
+type handler func(w *response, r *http.Request) error
+
+// methods are the handlers of one path.
+type methods map[string]handler
+
+func (s *Server) routes() map[string]methods {
+	get := func(h handler) methods { return methods{http.MethodGet: s.allow(auth.Read, h)} }
+	form := s.allow(auth.Upload, s.postForm)
+	return map[string]methods{
+		"/{$}":                   {http.MethodGet: s.allow(auth.Read, s.home), http.MethodPost: form},
+		"/legacy":                {http.MethodPost: form},
+		"/legacy/{$}":            {http.MethodPost: form},
+		"/style.css":             get(s.style),
+		"/project/{project}":     get(s.projectPage),
+		"/project/{project}/{$}": get(s.projectPage),
+		"/simple":                get(s.simpleList),
+		"/simple/{$}":            get(s.simpleList),
+		"/simple/{project}":      get(s.simpleProject),
+		"/simple/{project}/{$}":  get(s.simpleProject),
+		"/p/{file}":              {http.MethodGet: s.allow(auth.Read, s.getFile), http.MethodPut: s.allow(auth.Upload, s.putFile)},
+		"/api":                   get(s.apiList),
+		"/api/{$}":               get(s.apiList),
+		"/api/{project}":         get(s.apiProject),
+		"/s/{requirement}":       get(s.search),
+		"/healthz":               {http.MethodGet: healthy},
+		"/":                      {},
+	}
+}
+
+// dispatch chooses by method. No methods at all is no such page.
+func (s *Server) dispatch(m methods) http.Handler {
+	if get, ok := m[http.MethodGet]; ok {
+		m[http.MethodHead] = get
+	}
+	allowed := make([]string, 0, len(m))
+	for method := range m {
+		allowed = append(allowed, method)
+	}
+	slices.Sort(allowed)
+	allow := strings.Join(allowed, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := w.(*response)
+		h, ok := m[r.Method]
+		switch {
+		case ok:
+			if err := h(answer, r); err != nil {
+				s.fail(answer, r, err)
+			}
+		case allow == "":
+			s.fail(answer, r, refuse(http.StatusNotFound, "there is no such page"))
+		default:
+			w.Header().Set("Allow", allow)
+			s.fail(answer, r, refuse(http.StatusMethodNotAllowed, "only "+allow+" can be done here"))
+		}
+	})
+}
+
+// allow lets a handler run for those who may.
+func (s *Server) allow(action auth.Action, h handler) handler {
+	return func(w *response, r *http.Request) error {
+		user, password, _ := r.BasicAuth()
+		if err := s.policy.Authorize(user, password, action); err != nil {
+			return err
+		}
+		w.user = user
+		return h(w, r)
+	}
+}
+
+// ServeHTTP answers a request and tells the log.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	answer := &response{ResponseWriter: w, control: http.NewResponseController(w), stall: s.stall}
+	answer.Header()["X-Content-Type-Options"] = []string{"nosniff"}
+	s.handler.ServeHTTP(answer, r)
+	if !s.log.Enabled(r.Context(), slog.LevelDebug) {
+		return
+	}
+	agent, _, _ := strings.Cut(r.UserAgent(), " ")
+	s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", answer.status, "bytes", answer.bytes,
+		"ms", float64(time.Since(start).Microseconds())/1000, "user", answer.user, "remote", r.RemoteAddr, "agent", agent)
+}
+
+// Serve accepts connections until ctx is done, then finishes what is in flight,
+// for half a minute at most.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	h := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		WriteTimeout:      s.stall, // put off as long as something moves
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- h.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	if err := h.Shutdown(bounded); err != nil {
+		return errors.Join(err, h.Close())
+	}
+	return nil
+}
+
+func healthy(w *response, r *http.Request) error {
+	w.text(http.StatusOK, "ok\n")
+	return nil
+}
+
+// project gives the project that a path names, in any spelling.
+func (s *Server) project(r *http.Request) (*catalog.Project, error) {
+	name, err := dist.ParseName(r.PathValue("project"))
+	if err == nil {
+		if p := s.catalog.Project(name); p != nil {
+			return p, nil
+		}
+	}
+	return nil, refuse(http.StatusNotFound, "no file of "+clip(r.PathValue("project"))+" is held here")
+}
+
+// base is this server's address as the client wrote it, without a slash at the end.
+func base(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}

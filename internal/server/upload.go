@@ -1,0 +1,202 @@
+package server
+
+import (
+	"crypto/md5"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strings"
+
+	"golang.org/x/crypto/blake2b"
+
+	"curdling/internal/catalog"
+)
+
+const (
+	maxForm  = 16 << 20 // bytes of a form beside the file
+	maxField = 1 << 10  // bytes of a field that is read
+)
+
+// putFile takes a file: the raw body, or the original client's form, whose field
+// is named like the file.
+func (s *Server) putFile(w *response, r *http.Request) error {
+	content, err := s.body(w, r)
+	if err != nil {
+		return err
+	}
+	filename := r.PathValue("file")
+	if isForm(r) {
+		form, err := formReader(r, content)
+		if err != nil {
+			return err
+		}
+		content = nil
+		for content == nil {
+			part, err := form.NextPart()
+			if errors.Is(err, io.EOF) {
+				return refuse(http.StatusBadRequest, "the form has no field named "+clip(filename))
+			}
+			if err != nil {
+				return badForm(err)
+			}
+			if part.FormName() == filename {
+				content = part
+			}
+		}
+	}
+	u, err := s.receive(filename, content)
+	if err != nil {
+		return err
+	}
+	defer u.Discard()
+	return s.keep(w, r, u)
+}
+
+// postForm takes a file as twine, uv, poetry and flit send it.
+func (s *Server) postForm(w *response, r *http.Request) error {
+	content, err := s.body(w, r)
+	if err != nil {
+		return err
+	}
+	if !isForm(r) {
+		return refuse(http.StatusBadRequest, "an upload is a multipart form with the field content, as twine sends it; or use PUT /p/FILE")
+	}
+	form, err := formReader(r, content)
+	if err != nil {
+		return err
+	}
+	fields := make(map[string]string)
+	var u *catalog.Upload
+	defer func() {
+		if u != nil {
+			u.Discard()
+		}
+	}()
+	for {
+		part, err := form.NextPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return badForm(err)
+		}
+		switch name := part.FormName(); name {
+		case "content":
+			if u != nil {
+				return refuse(http.StatusBadRequest, "the form has two files")
+			}
+			if u, err = s.receive(part.FileName(), part); err != nil {
+				return err
+			}
+		case ":action", "sha256_digest", "blake2_256_digest", "md5_digest":
+			value, err := io.ReadAll(io.LimitReader(part, maxField))
+			if err != nil {
+				return badForm(err)
+			}
+			fields[name] = string(value)
+		}
+	}
+	if action := fields[":action"]; action != "file_upload" {
+		return refuse(http.StatusBadRequest, fmt.Sprintf(":action is %q; only file_upload is known", clip(action)))
+	}
+	if u == nil {
+		return refuse(http.StatusBadRequest, "the form has no field content")
+	}
+	if err := checkDigests(u, fields); err != nil {
+		return err
+	}
+	return s.keep(w, r, u)
+}
+
+// checkDigests holds the content against what the form says of it.
+func checkDigests(u *catalog.Upload, fields map[string]string) error {
+	blake, err := blake2b.New256(nil)
+	if err != nil {
+		return err
+	}
+	for _, digest := range []struct {
+		field string
+		hash  hash.Hash // nil: known already
+	}{{"sha256_digest", nil}, {"blake2_256_digest", blake}, {"md5_digest", md5.New()}} {
+		want := fields[digest.field]
+		if want == "" {
+			continue
+		}
+		got := u.SHA256
+		if digest.hash != nil {
+			if got, err = u.Digest(digest.hash); err != nil {
+				return err
+			}
+		}
+		if !strings.EqualFold(got, want) {
+			return refuse(http.StatusBadRequest, fmt.Sprintf("%s: %s is %s, of what came it is %s", u.Filename, digest.field, clip(want), got))
+		}
+	}
+	return nil
+}
+
+// body gives a body that is not larger than may be. Nothing is read yet, so that a
+// client that waits to be told to go on need not send what is refused.
+func (s *Server) body(w *response, r *http.Request) (io.Reader, error) {
+	limit := s.maxUpload
+	if isForm(r) {
+		limit += maxForm
+	}
+	if r.ContentLength > limit {
+		return nil, s.tooLarge()
+	}
+	return body{http.MaxBytesReader(w.ResponseWriter, r.Body, limit), w}, nil
+}
+
+func (s *Server) receive(filename string, content io.Reader) (*catalog.Upload, error) {
+	u, err := s.catalog.Receive(filename, content)
+	if err == nil && u.Size > s.maxUpload {
+		u.Discard()
+		return nil, s.tooLarge()
+	}
+	return u, err
+}
+
+func (s *Server) tooLarge() error {
+	return refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("a file may have %d bytes at most on this server", s.maxUpload))
+}
+
+// keep has a file held, and says so.
+func (s *Server) keep(w *response, r *http.Request, u *catalog.Upload) error {
+	created, err := u.Keep(r.Context())
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+		s.log.Info("uploaded", "file", u.Filename, "bytes", u.Size, "sha256", u.SHA256, "user", w.user, "remote", r.RemoteAddr)
+	}
+	w.text(status, "ok\n")
+	return nil
+}
+
+func isForm(r *http.Request) bool {
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && t == "multipart/form-data"
+}
+
+func formReader(r *http.Request, content io.Reader) (*multipart.Reader, error) {
+	_, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || parameters["boundary"] == "" {
+		return nil, refuse(http.StatusBadRequest, "the form's Content-Type has no boundary")
+	}
+	return multipart.NewReader(content, parameters["boundary"]), nil
+}
+
+// badForm keeps the errors that have a status of their own.
+func badForm(err error) error {
+	if p := classify(err); p.Status != http.StatusInternalServerError {
+		return err
+	}
+	return refuse(http.StatusBadRequest, "the form cannot be read: "+err.Error())
+}

@@ -1,0 +1,115 @@
+// Package store says what a place that keeps files must do. It is the seam
+// between what a server holds and where the bytes lie: a folder (store/disk)
+// today, an object store tomorrow. The suite in store/storetest is this
+// contract as a test, and every store passes it.
+//
+// A key is a relative slash-separated path, at most [MaxKey] bytes of printable
+// UTF-8. No segment is empty, starts with a dot, ends with a dot or a space, or
+// holds a backslash or a colon, so that a key is a safe file name everywhere and
+// a store can keep its own things under names with a dot. [CheckKey] tells.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxKey and MaxSegment are the longest key and the longest of its segments, in bytes.
+const (
+	MaxKey     = 1024
+	MaxSegment = 255
+)
+
+// Store keeps immutable files under keys. All methods may be called at once
+// from any number of goroutines, and several processes may use one store.
+// A bad key is an error that wraps [fs.ErrInvalid].
+type Store interface {
+	// Open gives the file's bytes, and what is known of it. A key that is not
+	// held is an error that wraps [fs.ErrNotExist]. The reader may have more
+	// abilities; where it is an *os.File it can be sent by the kernel.
+	Open(ctx context.Context, key string) (io.ReadSeekCloser, Info, error)
+
+	// Create keeps what r gives, which must be exactly size bytes, under a key
+	// that is not held yet; else the error wraps [fs.ErrExist]. Of several at
+	// once exactly one succeeds. The file is visible only when it is whole, and
+	// when Create returns nil it outlives a crash of the machine. After an error
+	// nothing is left. No room is an error that satisfies [IsFull].
+	Create(ctx context.Context, key string, r io.Reader, size int64) error
+
+	// List gives what is held under keys that start with prefix, in no
+	// particular order. After an error nothing more comes.
+	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
+
+	// Remove forgets a file. A key that is not held is an error that wraps
+	// [fs.ErrNotExist]. Readers that are open go on to its end.
+	Remove(ctx context.Context, key string) error
+}
+
+// Info is what a store knows of a file without reading it.
+type Info struct {
+	Key     string
+	Size    int64     // bytes
+	ModTime time.Time // of the last change
+}
+
+// Spooler is a Store that lends temporary files. Create takes such a file (at
+// any offset) over as it is, without copying its bytes. The borrower closes and
+// removes it in any case; once it is taken over there is nothing left to remove.
+type Spooler interface {
+	Spool() (*os.File, error)
+}
+
+// Watcher is a Store that tells of changes that others made.
+type Watcher interface {
+	// Watch calls changed, from one goroutine: with "" once it watches and whenever
+	// anything may have changed, which is the time to List; else with the key that
+	// did. Some calls are for nothing. It returns when ctx is done, or with an error
+	// where it cannot watch at all.
+	Watch(ctx context.Context, changed func(key string)) error
+}
+
+// ErrFull is wrapped by errors of stores that have no room left. Ask with [IsFull].
+var ErrFull = errors.New("no space left in the store")
+
+// IsFull tells whether err says that there is no room, in a store or on a disk.
+func IsFull(err error) bool {
+	return errors.Is(err, ErrFull) || isDiskFull(err)
+}
+
+// CheckKey tells what is wrong with a key. Its error wraps [fs.ErrInvalid].
+func CheckKey(key string) error {
+	bad := func(why string) error {
+		return fmt.Errorf("key %.100q: %s: %w", key, why, fs.ErrInvalid)
+	}
+	if len(key) > MaxKey {
+		return bad("too long")
+	}
+	if !utf8.ValidString(key) || strings.ContainsFunc(key, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return bad("not printable")
+	}
+	if strings.ContainsAny(key, `\:`) {
+		return bad("holds a backslash or a colon")
+	}
+	for segment := range strings.SplitSeq(key, "/") {
+		switch {
+		case segment == "":
+			return bad("empty segment")
+		case len(segment) > MaxSegment:
+			return bad("segment too long")
+		case segment[0] == '.':
+			return bad("segment starts with a dot")
+		case strings.HasSuffix(segment, ".") || strings.HasSuffix(segment, " "):
+			return bad("segment ends with a dot or a space")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,449 @@
+// Package storetest is the contract of store.Store as a test. A store's own test
+// calls [Run] with a function that makes an empty store.
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"curdling/internal/store"
+)
+
+// Run holds the stores that open makes against the contract. Each is empty and
+// used by one test; what it needs cleaned up open leaves to t.Cleanup.
+func Run(t *testing.T, open func(t *testing.T) store.Store) {
+	tests := []struct {
+		name string
+		run  func(*testing.T, store.Store)
+	}{
+		{"RoundTrip", testRoundTrip},
+		{"Missing", testMissing},
+		{"BadKeys", testBadKeys},
+		{"Exists", testExists},
+		{"CreateRace", testCreateRace},
+		{"WrongSize", testWrongSize},
+		{"ReaderFails", testReaderFails},
+		{"Cancelled", testCancelled},
+		{"InvisibleUntilWhole", testInvisibleUntilWhole},
+		{"List", testList},
+		{"ListStops", testListStops},
+		{"Remove", testRemove},
+		{"RemoveWhileOpen", testRemoveWhileOpen},
+		{"Seek", testSeek},
+		{"Spool", testSpool},
+		{"SpoolRace", testSpoolRace},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, open(t))
+		})
+	}
+}
+
+func create(t *testing.T, s store.Store, key, content string) {
+	t.Helper()
+	if err := s.Create(t.Context(), key, strings.NewReader(content), int64(len(content))); err != nil {
+		t.Fatalf("Create(%q): %v", key, err)
+	}
+}
+
+func read(t *testing.T, s store.Store, key string) string {
+	t.Helper()
+	r, info, err := s.Open(t.Context(), key)
+	if err != nil {
+		t.Fatalf("Open(%q): %v", key, err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatalf("reading %q: %v", key, err)
+	}
+	if info.Key != key || info.Size != int64(len(b)) {
+		t.Errorf("Open(%q) says key %q, size %d; %d bytes were read", key, info.Key, info.Size, len(b))
+	}
+	return string(b)
+}
+
+func list(t *testing.T, s store.Store, prefix string) []string {
+	t.Helper()
+	keys := []string{}
+	for info, err := range s.List(t.Context(), prefix) {
+		if err != nil {
+			t.Fatalf("List(%q): %v", prefix, err)
+		}
+		keys = append(keys, info.Key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// wantNothing checks that a failed Create left nothing and does not stand in the way.
+func wantNothing(t *testing.T, s store.Store, key string) {
+	t.Helper()
+	if _, _, err := s.Open(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Open(%q) after a failed Create: %v, want fs.ErrNotExist", key, err)
+	}
+	if keys := list(t, s, ""); len(keys) != 0 {
+		t.Errorf("a failed Create left %q", keys)
+	}
+	create(t, s, key, "second try")
+	if got := read(t, s, key); got != "second try" {
+		t.Errorf("after a second try: %q", got)
+	}
+}
+
+func testRoundTrip(t *testing.T, s store.Store) {
+	big := make([]byte, 3<<20)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range big {
+		big[i] = byte(rnd.Uint32())
+	}
+	files := map[string]string{
+		"empty":                      "",
+		"flask-3.0-py3-none-any.whl": "wheel",
+		"torch-2.0+cu118-cp311-cp311-linux_x86_64.whl": "plus",
+		"1!2 with spaces, ünicode & 100%.zip":          "odd",
+		"deep/er/and/deeper":                           "nested",
+		"deep/er/sibling":                              "nested too",
+		"big":                                          string(big),
+	}
+	before := time.Now().Add(-time.Minute)
+	for key, content := range files {
+		create(t, s, key, content)
+	}
+	for key, content := range files {
+		if got := read(t, s, key); got != content {
+			t.Errorf("%q: %d bytes came back for %d", key, len(got), len(content))
+		}
+	}
+	for info, err := range s.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, opened, err := s.Open(t.Context(), info.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		if diff := cmp.Diff(opened, info); diff != "" {
+			t.Errorf("Open and List disagree (-Open +List):\n%s", diff)
+		}
+		if info.ModTime.Before(before) || info.ModTime.After(time.Now().Add(time.Minute)) {
+			t.Errorf("%q was changed at %v, it is now %v", info.Key, info.ModTime, time.Now())
+		}
+	}
+}
+
+func testMissing(t *testing.T, s store.Store) {
+	create(t, s, "dir/file", "x")
+	for _, key := range []string{"no", "dir", "dir/no", "dir/file/no"} {
+		if _, _, err := s.Open(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Open(%q): %v, want fs.ErrNotExist", key, err)
+		}
+		if err := s.Remove(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Remove(%q): %v, want fs.ErrNotExist", key, err)
+		}
+	}
+	if keys := list(t, s, "no/such"); len(keys) != 0 {
+		t.Errorf("List of nothing: %q", keys)
+	}
+	if got := read(t, s, "dir/file"); got != "x" {
+		t.Errorf("dir/file is %q", got)
+	}
+}
+
+func testBadKeys(t *testing.T, s store.Store) {
+	for _, key := range []string{"", "/", "/abs", "a/", "a//b", "..", "../up", "a/../../up", ".hidden", ".curdling/tmp/x", `a\b`, "a\x00b", "a\nb", "\xff", "C:x", strings.Repeat("x", 300)} {
+		if err := s.Create(t.Context(), key, strings.NewReader("x"), 1); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("Create(%q): %v, want fs.ErrInvalid", key, err)
+		}
+		if _, _, err := s.Open(t.Context(), key); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("Open(%q): %v, want fs.ErrInvalid", key, err)
+		}
+		if err := s.Remove(t.Context(), key); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("Remove(%q): %v, want fs.ErrInvalid", key, err)
+		}
+	}
+	for _, err := range s.List(t.Context(), "../") {
+		if !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("List of ../: %v, want fs.ErrInvalid", err)
+		}
+	}
+	if keys := list(t, s, ""); len(keys) != 0 {
+		t.Errorf("bad keys left %q", keys)
+	}
+}
+
+func testExists(t *testing.T, s store.Store) {
+	create(t, s, "a", "first")
+	for _, content := range []string{"first", "other"} {
+		err := s.Create(t.Context(), "a", strings.NewReader(content), int64(len(content)))
+		if !errors.Is(err, fs.ErrExist) {
+			t.Errorf("Create again: %v, want fs.ErrExist", err)
+		}
+	}
+	if got := read(t, s, "a"); got != "first" {
+		t.Errorf("content is now %q", got)
+	}
+}
+
+func testCreateRace(t *testing.T, s store.Store) {
+	race(t, s, func(_ int, content string) error {
+		return s.Create(t.Context(), "raced", strings.NewReader(content), int64(len(content)))
+	})
+}
+
+func testSpoolRace(t *testing.T, s store.Store) {
+	spooler, ok := s.(store.Spooler)
+	if !ok {
+		t.Skip("lends no temporary files")
+	}
+	race(t, s, func(_ int, content string) error { return createSpooled(t, s, spooler, "raced", content) })
+}
+
+// race has twenty writers of one key; one must win, and its content must be there.
+func race(t *testing.T, s store.Store, write func(i int, content string) error) {
+	var (
+		wg   sync.WaitGroup
+		errs [20]error
+	)
+	content := func(i int) string { return strings.Repeat(fmt.Sprint(i), 100_000) }
+	for i := range errs {
+		wg.Go(func() { errs[i] = write(i, content(i)) })
+	}
+	wg.Wait()
+	winner := -1
+	for i, err := range errs {
+		switch {
+		case err == nil && winner >= 0:
+			t.Fatalf("writers %d and %d both succeeded", winner, i)
+		case err == nil:
+			winner = i
+		case !errors.Is(err, fs.ErrExist):
+			t.Errorf("writer %d: %v, want fs.ErrExist", i, err)
+		}
+	}
+	if winner < 0 {
+		t.Fatal("no writer succeeded")
+	}
+	if read(t, s, "raced") != content(winner) {
+		t.Error("the winner's content is not what is there")
+	}
+	if diff := cmp.Diff([]string{"raced"}, list(t, s, "")); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+}
+
+func testWrongSize(t *testing.T, s store.Store) {
+	for _, size := range []int64{0, 2, 4, 1 << 40} {
+		if err := s.Create(t.Context(), "a", strings.NewReader("abc"), size); err == nil {
+			t.Fatalf("Create of 3 bytes announced as %d succeeded", size)
+		}
+	}
+	wantNothing(t, s, "a")
+}
+
+func testReaderFails(t *testing.T, s store.Store) {
+	broken := errors.New("broken reader")
+	r := io.MultiReader(strings.NewReader(strings.Repeat("x", 100_000)), iotest.ErrReader(broken))
+	if err := s.Create(t.Context(), "dir/a", r, 200_000); !errors.Is(err, broken) {
+		t.Errorf("Create from a broken reader: %v, want its error", err)
+	}
+	wantNothing(t, s, "dir/a")
+}
+
+func testCancelled(t *testing.T, s store.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	r := io.MultiReader(strings.NewReader("abc"), readerFunc(func(p []byte) (int, error) {
+		cancel()
+		return copy(p, "def"), io.EOF
+	}))
+	if err := s.Create(ctx, "a", r, 6); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled Create: %v, want context.Canceled", err)
+	}
+	wantNothing(t, s, "a")
+}
+
+func testInvisibleUntilWhole(t *testing.T, s store.Store) {
+	looked := false
+	r := io.MultiReader(strings.NewReader(strings.Repeat("x", 70_000)), readerFunc(func([]byte) (int, error) {
+		looked = true
+		if _, _, err := s.Open(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Open in the middle of Create: %v, want fs.ErrNotExist", err)
+		}
+		if keys := list(t, s, ""); len(keys) != 0 {
+			t.Errorf("List in the middle of Create: %q", keys)
+		}
+		return 0, io.EOF
+	}))
+	if err := s.Create(t.Context(), "a", r, 70_000); err != nil {
+		t.Fatal(err)
+	}
+	if !looked {
+		t.Error("the reader was not read to its end")
+	}
+	if n := len(read(t, s, "a")); n != 70_000 {
+		t.Errorf("%d bytes, want 70000", n)
+	}
+}
+
+func testList(t *testing.T, s store.Store) {
+	all := []string{"a", "ab", "b/c", "b/c.d", "b/cd/e", "bc"}
+	for _, key := range all {
+		create(t, s, key, key)
+	}
+	tests := []struct {
+		prefix string
+		want   []string
+	}{
+		{"", all},
+		{"a", []string{"a", "ab"}},
+		{"b", []string{"b/c", "b/c.d", "b/cd/e", "bc"}},
+		{"b/", []string{"b/c", "b/c.d", "b/cd/e"}},
+		{"b/c", []string{"b/c", "b/c.d", "b/cd/e"}},
+		{"b/cd/", []string{"b/cd/e"}},
+		{"b/cd/e", []string{"b/cd/e"}},
+		{"c", []string{}},
+		{"b/x/", []string{}},
+		{"a/", []string{}},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, list(t, s, test.prefix)); diff != "" {
+			t.Errorf("List(%q) (-want +got):\n%s", test.prefix, diff)
+		}
+	}
+}
+
+func testListStops(t *testing.T, s store.Store) {
+	for i := range 10 {
+		create(t, s, fmt.Sprint("k", i), "x")
+	}
+	n := 0
+	for range s.List(t.Context(), "") {
+		if n++; n == 3 {
+			break
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var last error
+	for _, err := range s.List(ctx, "") {
+		last = err
+	}
+	if !errors.Is(last, context.Canceled) {
+		t.Errorf("List with a cancelled context ends with %v, want context.Canceled", last)
+	}
+}
+
+func testRemove(t *testing.T, s store.Store) {
+	create(t, s, "dir/a", "1")
+	create(t, s, "dir/b", "2")
+	if err := s.Remove(t.Context(), "dir/a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), "dir/a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Remove again: %v, want fs.ErrNotExist", err)
+	}
+	if diff := cmp.Diff([]string{"dir/b"}, list(t, s, "")); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	create(t, s, "dir/a", "new")
+	if got := read(t, s, "dir/a"); got != "new" {
+		t.Errorf("created anew: %q", got)
+	}
+}
+
+func testRemoveWhileOpen(t *testing.T, s store.Store) {
+	content := strings.Repeat("0123456789", 100_000)
+	create(t, s, "a", content)
+	r, _, err := s.Open(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := s.Remove(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); err != nil || string(got) != content {
+		t.Errorf("an open reader of a removed file gave %d bytes and %v", len(got), err)
+	}
+}
+
+func testSeek(t *testing.T, s store.Store) {
+	create(t, s, "a", "0123456789")
+	r, _, err := s.Open(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := iotest.TestReader(r, []byte("0123456789")); err != nil {
+		t.Error(err)
+	}
+}
+
+// createSpooled writes a temporary file of the store and hands it over.
+func createSpooled(t *testing.T, s store.Store, spooler store.Spooler, key, content string) error {
+	f, err := spooler.Spool()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		f.Close()
+		removeSpooled(t, f.Name())
+	}()
+	if _, err := io.Copy(f, bytes.NewReader([]byte(content))); err != nil {
+		return err
+	}
+	return s.Create(t.Context(), key, f, int64(len(content)))
+}
+
+func testSpool(t *testing.T, s store.Store) {
+	spooler, ok := s.(store.Spooler)
+	if !ok {
+		t.Skip("lends no temporary files")
+	}
+	f, err := spooler.Spool()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys := list(t, s, ""); len(keys) != 0 {
+		t.Errorf("a temporary file is held as %q", keys)
+	}
+	f.Close()
+	removeSpooled(t, f.Name())
+	if err := createSpooled(t, s, spooler, "dir/a", "abc"); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, s, "dir/a"); got != "abc" {
+		t.Errorf("content %q", got)
+	}
+	if err := createSpooled(t, s, spooler, "dir/a", "abc"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("again: %v, want fs.ErrExist", err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// removeSpooled removes a temporary file as its borrower must; it may be gone.
+func removeSpooled(t *testing.T, name string) {
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("removing a temporary file: %v", err)
+	}
+}
