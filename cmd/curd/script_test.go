@@ -1,0 +1,197 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"curdling/internal/wheel/wheeltest"
+)
+
+func TestMain(m *testing.M) {
+	run := func() {
+		defaultIndex = os.Getenv("TEST_DEFAULT_INDEX")
+		os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	if os.Getenv("TEST_RUN_CURD") != "" {
+		run()
+	}
+	testscript.Main(m, map[string]func(){"curd": run})
+}
+
+// TestScripts runs testdata/*.txtar: each tells one behaviour of curd as a user sees it, against
+// servers on loopback. The commands beside testscript's own are documented at their functions.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("CURD_CACHE", filepath.Join(env.WorkDir, "home", ".curds"))
+			env.Setenv("PIP_CONFIG_FILE", os.DevNull)
+			env.Setenv("PYTHONDONTWRITEBYTECODE", "1")
+			env.Setenv("PATH", os.Getenv("PATH")) // python3
+			return os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o755)
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"wheel":   makeWheel,
+			"sdist":   makeSdist,
+			"serve":   serve,
+			"deadend": deadEnd,
+			"dying":   serveDying,
+			"venv":    makeVenv,
+			"inspect": inspect,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// makeWheel: wheel DIR NAME VERSION [REQUIREMENT...] makes a wheel of a module
+// NAME with __version__ and a command NAME. A word python=SPEC is Requires-Python, tag=TAG the
+// wheel's tag, extra=NAME:REQUIREMENT a requirement of an extra.
+func makeWheel(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 3 {
+		ts.Fatalf("usage: wheel DIR NAME VERSION [REQUIREMENT|python=SPEC|tag=TAG|extra=NAME:REQUIREMENT]...")
+	}
+	module := strings.ReplaceAll(args[1], "-", "_")
+	w := wheeltest.Wheel{
+		Name: args[1], Version: args[2],
+		Files: map[string]string{
+			module + "/__init__.py": fmt.Sprintf("__version__ = %q\ndef main(): print(%q, __version__)\n", args[2], args[1]),
+		},
+		ConsoleScripts: map[string]string{args[1]: module + ":main"},
+	}
+	for _, a := range args[3:] {
+		word, value, _ := strings.Cut(a, "=")
+		switch word {
+		case "python":
+			w.RequiresPython = value
+		case "tag":
+			w.Tag = value
+		case "extra":
+			extra, req, _ := strings.Cut(value, ":")
+			w.ProvidesExtra = append(w.ProvidesExtra, extra)
+			w.Requires = append(w.Requires, fmt.Sprintf("%s; extra == '%s'", req, extra))
+		default:
+			w.Requires = append(w.Requires, a)
+		}
+	}
+	write(ts, filepath.Join(args[0], w.Filename()), wheeltest.Build(w))
+}
+
+// makeSdist: sdist DIR SOURCE packs a folder, whose name is NAME-VERSION, as DIR/NAME-VERSION.tar.gz.
+func makeSdist(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: sdist DIR SOURCE")
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	root := ts.MkAbs(args[1])
+	ts.Check(filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(filepath.Dir(root), path)
+		if err != nil {
+			return err
+		}
+		if err := w.WriteHeader(&tar.Header{Name: filepath.ToSlash(name), Mode: 0o644, Size: int64(len(content))}); err != nil {
+			return err
+		}
+		_, err = w.Write(content)
+		return err
+	}))
+	ts.Check(w.Close())
+	ts.Check(z.Close())
+	write(ts, filepath.Join(args[0], filepath.Base(root)+".tar.gz"), b.Bytes())
+}
+
+func write(ts *testscript.TestScript, path string, b []byte) {
+	path = ts.MkAbs(path)
+	ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
+	ts.Check(os.WriteFile(path, b, 0o644))
+}
+
+// serve: serve VARIABLE DIR [USER:PASSWORD] starts a curd-server on DIR and sets VARIABLE to its
+// host and port. VARIABLE.log lists the requests that it got.
+func serve(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: serve VARIABLE DIR [USER:PASSWORD]")
+	}
+	startIn(ts, args, func(h http.Handler) http.Handler { return h })
+}
+
+// serveDying: dying VARIABLE DIR is a server whose pages can be had, but no files.
+func serveDying(ts *testscript.TestScript, _ bool, args []string) {
+	startIn(ts, args, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/p/") {
+				panic(http.ErrAbortHandler)
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+}
+
+func startIn(ts *testscript.TestScript, args []string, wrap func(http.Handler) http.Handler) {
+	handler, stop := newServer(ts, ts.MkAbs(args[1]), args[2:])
+	handler = wrap(handler)
+	log, err := os.OpenFile(ts.MkAbs(args[0]+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	ts.Check(err)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(log, r.Method, r.URL.Path)
+		handler.ServeHTTP(w, r)
+	}))
+	ts.Defer(func() {
+		srv.Close()
+		stop()
+		log.Close()
+	})
+	ts.Setenv(args[0], strings.TrimPrefix(srv.URL, "http://"))
+}
+
+// deadEnd: deadend VARIABLE sets VARIABLE to a host and port where nobody listens.
+func deadEnd(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
+}
+
+// makeVenv: venv DIR makes a virtualenv without pip.
+func makeVenv(ts *testscript.TestScript, _ bool, args []string) {
+	out, err := exec.Command("python3", "-m", "venv", "--without-pip", ts.MkAbs(args[0])).CombinedOutput()
+	if err != nil {
+		ts.Fatalf("venv: %v\n%s", err, out)
+	}
+}
+
+// inspect: inspect VENV NAME==VERSION... checks that just these are installed, as Python sees it.
+func inspect(ts *testscript.TestScript, _ bool, args []string) {
+	const program = "import importlib.metadata as m\n" +
+		"print(*sorted(f'{d.metadata[\"Name\"]}=={d.version}' for d in m.distributions()))"
+	cmd := exec.Command(filepath.Join(ts.MkAbs(args[0]), "bin", "python"), "-c", program)
+	out, err := cmd.Output()
+	ts.Check(err)
+	if got, want := strings.TrimSpace(string(out)), strings.Join(args[1:], " "); got != want {
+		ts.Fatalf("installed: %s\nwant:      %s", got, want)
+	}
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"curdling/internal/auth"
+	"curdling/internal/catalog"
+	"curdling/internal/server"
+	"curdling/internal/store/disk"
+)
+
+// fatal is what testing.T and testscript.TestScript have in common.
+type fatal interface {
+	Fatalf(format string, args ...any)
+}
+
+// newServer makes a curd-server on a folder; accounts are USER:PASSWORD, none let everybody in.
+func newServer(t fatal, dir string, accounts []string) (h http.Handler, stop func()) {
+	check := func(err error) {
+		if err != nil {
+			t.Fatalf("starting a server on %s: %v", dir, err)
+		}
+	}
+	store, err := disk.Open(dir)
+	check(err)
+	held, err := catalog.Open(context.Background(), catalog.Config{Store: store, State: filepath.Join(dir, disk.StateDir)})
+	check(err)
+	var policy auth.Policy
+	if len(accounts) > 0 {
+		db := filepath.Join(dir, disk.StateDir, "users")
+		var lines strings.Builder
+		for _, account := range accounts {
+			user, password, _ := strings.Cut(account, ":")
+			sum := sha1.Sum([]byte(password))
+			fmt.Fprintf(&lines, "%s:{SHA}%s\n", user, base64.StdEncoding.EncodeToString(sum[:]))
+		}
+		check(os.WriteFile(db, []byte(lines.String()), 0o600))
+		policy.Users, err = auth.OpenUsers(db, nil)
+		check(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		held.Run(ctx)
+	}()
+	return server.New(server.Config{Catalog: held, Policy: policy}), func() {
+		cancel()
+		<-done
+		held.Close()
+		store.Close()
+	}
+}

@@ -1,0 +1,60 @@
+package curd
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// memo computes the value of each key once, however many goroutines ask. Where
+// the first asker gave up, it is computed again for the others; where a cache
+// server was lost, it is computed again for those who ask later.
+type memo[K comparable, V any] struct {
+	mu sync.Mutex
+	m  map[K]*pending[V]
+}
+
+type pending[V any] struct {
+	done chan struct{}
+	v    V
+	err  error
+}
+
+func (m *memo[K, V]) get(ctx context.Context, key K, compute func() (V, error)) (V, error) {
+	for {
+		m.mu.Lock()
+		p, found := m.m[key]
+		if !found {
+			p = &pending[V]{done: make(chan struct{})}
+			if m.m == nil {
+				m.m = map[K]*pending[V]{}
+			}
+			m.m[key] = p
+		}
+		m.mu.Unlock()
+		if !found {
+			p.v, p.err = compute()
+			if gaveUp(p.err) || errors.Is(p.err, errCacheLost) {
+				m.mu.Lock()
+				delete(m.m, key)
+				m.mu.Unlock()
+			}
+			close(p.done)
+			return p.v, p.err
+		}
+		select {
+		case <-p.done:
+			if !gaveUp(p.err) {
+				return p.v, p.err
+			}
+			if ctx.Err() != nil {
+				return p.v, ctx.Err()
+			}
+		case <-ctx.Done():
+			var none V
+			return none, ctx.Err()
+		}
+	}
+}
+
+func gaveUp(err error) bool { return errors.Is(err, context.Canceled) }

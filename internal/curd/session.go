@@ -1,0 +1,204 @@
+package curd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"curdling/internal/curds"
+	"curdling/internal/dist"
+	"curdling/internal/index"
+	"curdling/internal/metadata"
+)
+
+// session is what the solves, fetches and builds of one run share.
+type session struct {
+	Options
+	own     *curds.Curds
+	done    func()        // with the own cache
+	client  *index.Client // of indexes and URLs
+	caches  []*place
+	indexes []*place
+
+	pages    memo[pageKey, *index.Project]
+	metadata memo[string, *metadata.Metadata] // by sha256 or URL of the file
+	files    memo[string, held]               // likewise
+	builds   memo[string, curds.Build]        // by sha256 of the source and key
+	urls     memo[string, direct]             // by URL of a requirement
+	waits    waits                            // which build waits for which
+
+	building chan struct{} // a token for each build under way
+	unpacks  chan struct{} // likewise
+}
+
+// place is one server that projects come from.
+type place struct {
+	client *index.Client
+	base   string // root of its Simple API, perhaps with credentials
+	root   string // of a cache server: where uploads go
+	shown  string // base without credentials
+	origin Origin
+	public bool // the default index
+	once   sync.Once
+	down   error // why it is not asked any more
+	mu     sync.Mutex
+}
+
+type pageKey struct {
+	place *place
+	name  dist.Name
+}
+
+// held is a file that lies in the own cache.
+type held struct {
+	path, sha256 string
+	downloaded   bool // in this run
+}
+
+func newSession(ctx context.Context, o Options) (*session, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Notify == nil {
+		o.Notify = func(Event) {}
+	}
+	own, err := curds.Open(o.Home)
+	if err != nil {
+		return nil, err
+	}
+	done, err := own.Use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		Options:  o,
+		own:      own,
+		done:     done,
+		building: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		unpacks:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	settings := index.Options{
+		UserAgent: o.UserAgent,
+		Cache:     own.Memory("http"),
+		Log:       s.log("index"),
+		Refresh:   o.Force || o.Upgrade,
+	}
+	if path := index.FindNetrc(os.Getenv); path != "" {
+		netrc, err := index.ReadNetrc(path)
+		if err != nil {
+			done()
+			return nil, err
+		}
+		settings.Credentials = netrc.Lookup
+	}
+	s.client = index.NewClient(settings)
+	// A cache server saves time or is passed by: it is not waited for.
+	settings.Retries, settings.Timeout = 1, cachePatience
+	cacheClient := index.NewClient(settings)
+	for _, c := range o.Caches {
+		root := strings.TrimSuffix(c, "/")
+		s.caches = append(s.caches, &place{client: cacheClient, base: root + "/simple/", root: root, shown: index.Redact(root), origin: CacheServer})
+	}
+	indexes := o.Indexes
+	switch {
+	case o.NoIndex:
+		indexes = nil
+	case len(indexes) == 0 && o.DefaultIndex != "":
+		indexes = []string{o.DefaultIndex}
+	}
+	for _, i := range indexes {
+		s.indexes = append(s.indexes, &place{client: s.client, base: i, shown: index.Redact(i), origin: Index, public: sameRoot(i, o.DefaultIndex)})
+	}
+	return s, nil
+}
+
+// log gives the logger of a part of the program, which --log-name chooses by its name.
+func (s *session) log(part string) *slog.Logger { return s.Log.With("logger", part) }
+
+// cachePatience is how long a cache server may be silent.
+const cachePatience = 5 * time.Second
+
+func sameRoot(a, b string) bool { return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/") }
+
+// close ends the session's connections, and its use of the own cache.
+func (s *session) close() {
+	defer s.done()
+	s.client.Close()
+	for _, c := range s.caches {
+		c.client.Close()
+	}
+}
+
+// clientFor gives the client that speaks to the server of a file.
+func (s *session) clientFor(f dist.File) *index.Client {
+	if c := s.cacheOf(f); c != nil {
+		return c.client
+	}
+	return s.client
+}
+
+// private tells whether the default index must not hear of a name.
+func (s *session) private(name dist.Name) bool {
+	for _, glob := range s.Private {
+		if ok, _ := path.Match(glob, string(name)); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// page gives a project's page at a place; nil where the place does not know the project. A cache
+// server that fails is warned of once and not asked again; one that refuses us is an error.
+func (s *session) page(ctx context.Context, p *place, name dist.Name) (*index.Project, error) {
+	if p.failed() != nil {
+		return nil, nil
+	}
+	page, err := s.pages.get(ctx, pageKey{p, name}, func() (*index.Project, error) {
+		s.Notify(Event{Phase: Resolving, Kind: Progress, Name: string(name)})
+		return p.client.Project(ctx, p.base, name)
+	})
+	switch {
+	case err == nil:
+		return page, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, fs.ErrPermission) && p.origin == CacheServer:
+		return nil, fmt.Errorf("cache server %s refuses us (%w); give the user and password in the URL, in netrc or in CURD_CACHES", p.shown, err)
+	case p.origin == CacheServer:
+		s.giveUp(p, err)
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("index %s: %w", p.shown, err)
+	}
+}
+
+// failed tells why a place is not asked any more, nil where it is.
+func (p *place) failed() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.down
+}
+
+// giveUp goes on without a cache server.
+func (s *session) giveUp(p *place, err error) {
+	p.once.Do(func() {
+		p.mu.Lock()
+		p.down = err
+		p.mu.Unlock()
+		s.warn("cache server %s does not answer, going on without it: %v", p.shown, err)
+	})
+}
+
+func (s *session) warn(format string, args ...any) {
+	s.Notify(Event{Kind: Warning, Name: fmt.Sprintf(format, args...)})
+}

@@ -1,0 +1,45 @@
+package curd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"curdling/internal/dist"
+)
+
+// upload sends to each cache server the wheels that it lacks of those just
+// installed. What came from a URL stays here: under its plain name it would pass for the project's own release.
+func (s *session) upload(ctx context.Context, all []prepared) (sent []string, failed []error) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, c := range s.caches {
+		for _, r := range all {
+			if c.failed() != nil || r.origin == URL || s.holds(ctx, c, r) {
+				continue
+			}
+			wg.Go(func() {
+				s.Notify(Event{Phase: Uploading, Kind: Begin, Name: r.name})
+				defer s.Notify(Event{Phase: Uploading, Kind: End, Name: r.name})
+				_, err := c.client.Upload(ctx, c.root, r.file.path)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					failed = append(failed, fmt.Errorf("%s was not uploaded to %s: %w", r.name, c.shown, err))
+				} else {
+					sent = append(sent, r.name)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	slices.Sort(sent)
+	return sent, failed
+}
+
+// holds tells whether a cache server lists a wheel of that name.
+func (s *session) holds(ctx context.Context, c *place, r prepared) bool {
+	page, err := s.page(ctx, c, r.choice.File.Name)
+	return err == nil && page != nil && slices.ContainsFunc(page.Files, func(f dist.File) bool { return f.Filename == r.name })
+}
