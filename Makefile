@@ -1,0 +1,76 @@
+# make build   both programs into bin/
+# make demo    a cache server, flask through it from the index, then from the cache alone
+# make test    all tests
+# make check   all that must hold before a change is done
+# make lint    the linter alone; make fuzz: every fuzz target for FUZZTIME
+# make stress  kills, interruptions and many processes at once, at length
+# make check-pip, check-uv   curd against the real pip and uv, over the network
+# make vectors SEED=n   hold the foundations against Python's newest `packaging`
+#                       (without SEED: renew the committed vectors)
+
+GO      ?= go
+PYTHON  ?= python3
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The default index is the one of the building machine's pip.
+INDEX   ?= $(shell $(PYTHON) -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)' 2>/dev/null)
+LDFLAGS  = -X main.version=$(VERSION)
+PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+FUZZTIME ?= 10s
+LINT_VERSION = v2.15.0
+TOOLS    = $(CURDIR)/.tools
+
+.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv vectors clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS) -X main.defaultIndex=$(INDEX)" -o bin/curd ./cmd/curd
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/curd-server ./cmd/curd-server
+
+demo: build
+	./demo.sh
+
+test:
+	$(GO) test ./...
+
+race:
+	$(GO) test -race ./...
+
+check: fmt lint cross race
+
+fmt:
+	@test -z "$$(gofmt -l cmd internal)" || { echo "gofmt these:"; gofmt -l cmd internal; exit 1; }
+	$(GO) mod tidy -diff
+
+lint: $(TOOLS)/golangci-lint-$(LINT_VERSION)
+	$< run
+
+$(TOOLS)/golangci-lint-$(LINT_VERSION):
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+cross:
+	@for p in $(PLATFORMS); do echo "build $$p"; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... || exit 1; done
+
+fuzz:
+	@for pkg in $$($(GO) list ./internal/...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; done
+
+# Many processes over one cache, kills and interruptions at random instants.
+stress:
+	CURDLING_STRESS=50 $(GO) test -count=1 -v -timeout 60m -run 'TestManyProcesses|TestKilled|TestInterrupted' ./cmd/curd
+
+# What curd installs against what pip installs; what it resolves against uv. These dial the default index.
+check-pip: build
+	checks/pip.py bin/curd
+
+check-uv: build
+	checks/uv.py bin/curd uv
+
+VECTORS = version tag dist marker requirement metadata
+vectors:
+	./vectors.sh "$(SEED)" $(VECTORS)
+
+clean:
+	rm -rf bin
