@@ -68,7 +68,7 @@ check-pip: build
 check-uv: build
 	checks/uv.py bin/curd uv
 
-VECTORS = version tag dist marker requirement metadata
+VECTORS = version tag dist marker requirement metadata lock
 vectors:
 	./vectors.sh "$(SEED)" $(VECTORS)
 

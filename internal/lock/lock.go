@@ -13,7 +13,8 @@
 //     one where there are such;
 //   - a size is not negative.
 //
-// Limits: 64 MiB a file, 100,000 packages, 1,000 wheels of a package.
+// Limits: 16 MiB a file, nested at most 100 deep, 100,000 packages, 1,000 wheels
+// of a package.
 package lock
 
 import (
@@ -27,7 +28,7 @@ import (
 )
 
 const (
-	maxSize     = 64 << 20 // bytes
+	maxSize     = 16 << 20 // bytes
 	maxPackages = 100_000
 	maxWheels   = 1000 // of one package
 )

@@ -25,15 +25,10 @@ func Parse(b []byte) (*Lock, error) {
 	if len(b) > maxSize {
 		return nil, fmt.Errorf("lock file: longer than %d bytes", maxSize)
 	}
-	var file map[string]any
-	var wrong *toml.DecodeError
-	if err := toml.Unmarshal(b, &file); errors.As(err, &wrong) {
-		line, _ := wrong.Position()
-		return nil, fmt.Errorf("lock file: line %d: %w", line, err)
-	} else if err != nil {
+	file, err := requirement.ParseTOML(b)
+	if err != nil {
 		return nil, fmt.Errorf("lock file: %w", err)
 	}
-	var err error
 	l := parseLock(table{values: file, err: &err})
 	if err != nil {
 		return nil, fmt.Errorf("lock file: %w", err)

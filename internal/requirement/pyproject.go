@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-
 	"curdling/internal/dist"
 	"curdling/internal/marker"
 	"curdling/internal/version"
@@ -35,7 +33,8 @@ type Pyproject struct {
 }
 
 // ReadPyproject reads a pyproject.toml. What it requires is judged when it is
-// asked for; a file without [project] may have groups. Limit: 4 MiB.
+// asked for; a file without [project] may have groups. Limits: 4 MiB,
+// nested at most 100 deep.
 func ReadPyproject(path string) (*Pyproject, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -63,12 +62,8 @@ func (p *Pyproject) parse(b []byte) error {
 	if len(b) > maxPyproject {
 		return fmt.Errorf("longer than %d bytes", maxPyproject)
 	}
-	var file map[string]any
-	var wrong *toml.DecodeError
-	if err := toml.Unmarshal(b, &file); errors.As(err, &wrong) {
-		line, _ := wrong.Position()
-		return fmt.Errorf("line %d: %w", line, err)
-	} else if err != nil {
+	file, err := ParseTOML(b)
+	if err != nil {
 		return err
 	}
 	project, groups := file["project"], file["dependency-groups"]

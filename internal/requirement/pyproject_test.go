@@ -109,6 +109,8 @@ func TestPyprojectRefuses(t *testing.T) {
 		{"[dependency-groups]\na_b = []\nA-b = []", []string{"more than one group", "a-b"}},
 		{"[project]\nname = 'a'\n[project.optional-dependencies]\nx = []\n[dependency-groups]\n" + deep.String(), []string{"more than 1000 groups"}},
 		{"[project]\nname = 'a'\n[project.optional-dependencies]\nx = []\n[dependency-groups]\n" + wide.String() + "g20 = []", []string{"more than 65536"}},
+		{"\na = " + strings.Repeat("[", 101), []string{"line 2: nested"}},
+		{"[" + strings.Repeat("a .", 101) + "b]", []string{"line 1: nested"}},
 		{"#" + strings.Repeat(" ", maxPyproject), []string{"longer"}},
 	}
 	for _, test := range tests {

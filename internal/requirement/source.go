@@ -73,8 +73,9 @@ func isURL(s string) bool {
 // Name is "" where only the source itself knows it; it is known from "NAME @",
 // from "#egg=" and from a wheel's file name. Unlike pip, "#egg=" may have
 // extras (as for uv), percent escapes in "#subdirectory=" are decoded, a
-// subdirectory must not leave its source, and hosts and revisions that begin
-// with "-" are refused.
+// subdirectory must not leave its source, URLs are held against RFC 3986 and
+// digests against their length, and hosts, users and revisions that begin with
+// "-" are refused.
 func ParseArgument(s string, editable bool) (Line, error) {
 	if len(s) > maxLength {
 		return Line{}, fmt.Errorf("requirement of %d bytes: longer than %d", len(s), maxLength)
@@ -184,7 +185,7 @@ func (l *Line) reference() error {
 		_, err = CheckURL(text)
 	case fileURL.MatchString(text):
 		l.Source, err = l.fileSource(text)
-	case otherURL.MatchString(text):
+	case otherURL.MatchString(text), strings.Contains(text, "://"):
 		err = errors.New("this kind of URL is not supported; " +
 			"https://, file:// and git+https://, git+ssh://git@HOST/PATH and the like are")
 	default:

@@ -189,7 +189,7 @@ def argument(text, editable):
     fragment = [urllib.parse.unquote(link.subdirectory_fragment or ""), f"{link.hash_name}:{link.hash}" if link.hash else ""]
     if link.hash and not re.fullmatch("[0-9a-fA-F]{%d}" % (hashlib.new(link.hash_name).digest_size * 2), link.hash):
         raise ValueError("refused here, not by pip")
-    if re.search("[\0-\x1f\x7f-\x9f]|^(?!file:).* |#.* ", link.url) or not link.scheme and ":" in link.url:
+    if re.search("[\0-\x1f\x7f-\x9f]|^(?!file:).* |#.* |%(?![0-9a-fA-F]{2})", link.url) or not link.scheme and ":" in link.url:
         raise ValueError("refused here, not by pip")
     if link.is_vcs:
         url, revision, _ = vcs.get_backend_for_scheme(link.scheme).get_url_rev_and_auth(link.url)
@@ -203,7 +203,7 @@ def argument(text, editable):
         if editable and is_archive_file(path):
             raise ValueError("refused here, by pip later")
         return head + ["file" if is_archive_file(path) else "folder", path, "", ""] + fragment
-    if link.scheme not in ("http", "https") or not link.netloc or urllib.parse.urlsplit(link.url).port == -1:  # which raises if it is wrong
+    if link.scheme not in ("http", "https") or not link.netloc or re.search("[^@]\\[", link.netloc) or urllib.parse.urlsplit(link.url).port == -1:  # which raises if it is wrong
         raise ValueError("refused here, not by pip")
     return head + ["archive", link.url.split("#")[0], "", ""] + fragment
 
