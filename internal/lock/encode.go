@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 )
 
 // Encode writes the lock, and equal locks alike: packages are sorted by name,
-// version and marker, their wheels by name, path and URL, and what is not known
+// version and marker, their wheels by name, and what is not known
 // has no line. Parse reads it again.
 func (l *Lock) Encode() []byte {
 	var b strings.Builder
@@ -44,11 +45,14 @@ func (l *Lock) sorted() []Package {
 	})
 	for i := range packages {
 		packages[i].Wheels = slices.SortedStableFunc(slices.Values(packages[i].Wheels), func(f, g File) int {
-			return cmp.Or(cmp.Compare(f.Name, g.Name), cmp.Compare(f.Path, g.Path), cmp.Compare(f.URL, g.URL))
+			return cmp.Or(cmp.Compare(f.base(), g.base()), cmp.Compare(f.Path, g.Path), cmp.Compare(f.URL, g.URL))
 		})
 	}
 	return packages
 }
+
+// base is the file's name, or what its path or URL ends with.
+func (f *File) base() string { return cmp.Or(f.Name, path.Base(cmp.Or(f.Path, f.URL))) }
 
 func (l *Lock) environments() (all []string) {
 	for _, m := range l.Environments {

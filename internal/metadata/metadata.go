@@ -43,6 +43,8 @@ type Metadata struct {
 	Classifiers                         []string
 	Description                         string
 	DescriptionContentType              string
+
+	headers headers // all of them, for MarshalJSON
 }
 
 // FieldError tells which field could not be used.
@@ -78,6 +80,7 @@ func Parse(b []byte) (*Metadata, error) {
 		Classifiers:            h.all("classifier"),
 		DescriptionContentType: h.first("description-content-type"),
 		Description:            body,
+		headers:                h,
 	}
 	if strings.TrimSpace(body) == "" {
 		m.Description = dedent(h.first("description"))

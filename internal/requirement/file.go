@@ -12,12 +12,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 const (
 	maxFileSize = 16 << 20 // bytes of one requirements file
 	maxFiles    = 1000     // that one file may include, directly or not
+	maxLines    = 100_000  // requirements and constraints, in all of these
 )
 
 // File is what a requirements file asks for, nested -r and -c files included.
@@ -101,7 +103,7 @@ func (l Line) String() string {
 //     four that fill Names are taken in wherever they stand, as by pip;
 //   - a file that came by http or https includes no local one.
 //
-// Limits: 16 MiB a file, 1000 files.
+// Limits: 16 MiB a file, 1000 files, 100,000 requirements.
 func ReadFile(path string, open func(string) (io.ReadCloser, error)) (File, error) {
 	r := reader{open: open}
 	if fileURL.MatchString(path) {
@@ -154,7 +156,7 @@ func (r *reader) read(path string, constraint bool) error {
 	for number, line := range logicalLines(text) {
 		at := place{path, number, constraint}
 		if err := r.line(at, expand(line)); err != nil {
-			return fmt.Errorf("%v: %w", at, err)
+			return fmt.Errorf("%v: %w", at, unexpanded(err, line))
 		}
 	}
 	r.stack = r.stack[:len(r.stack)-1]
@@ -255,6 +257,23 @@ func expand(line string) string {
 	})
 }
 
+// unexpanded puts the variables of a line back into an error that quotes it: their values may be secret.
+func unexpanded(err error, line string) error {
+	text := err.Error()
+	for _, name := range variable.FindAllString(line, -1) {
+		value := os.Getenv(name[2 : len(name)-1])
+		if value == "" {
+			continue
+		}
+		quoted := strconv.Quote(value)
+		text = strings.NewReplacer(value, name, quoted[1:len(quoted)-1], name, strings.ToLower(value), name).Replace(text)
+	}
+	if text == err.Error() {
+		return err
+	}
+	return errors.New(text)
+}
+
 // line takes in one logical line: a requirement with options behind it, or options alone.
 func (r *reader) line(at place, line string) error {
 	text, optionText := splitOptions(line)
@@ -300,6 +319,8 @@ func (r *reader) requirement(at place, text string, editable bool, options []opt
 		}
 	}
 	switch {
+	case len(r.file.Requirements)+len(r.file.Constraints) == maxLines:
+		return fmt.Errorf("more than %d requirements", maxLines)
 	case !at.constraint:
 		r.file.Requirements = append(r.file.Requirements, line)
 	case editable, line.Name == "", len(line.Extras) > 0:

@@ -160,15 +160,21 @@ type Names struct {
 // of a list goes before the All of the opposite.
 func (n *Names) Add(value string, opposite *Names) error {
 	words := strings.Split(value, ",")
+	for i := range words {
+		words[i] = strings.TrimSpace(words[i])
+	}
+	lastNone := len(words) - 1
+	for lastNone >= 0 && words[lastNone] != ":none:" {
+		lastNone--
+	}
 	all := false // stands in value
 	for i, word := range words {
-		word = strings.TrimSpace(word)
 		switch {
 		case word == ":all:":
 			all, *n, *opposite = true, Names{All: true}, Names{}
 		case word == ":none:":
 			*n = Names{}
-		case all && !slices.Contains(words[i:], ":none:"): // :all: covers it
+		case all && i > lastNone: // :all: covers it
 		default:
 			name, err := dist.ParseName(word)
 			if err != nil {

@@ -161,7 +161,10 @@ func cutExtras(p string) (string, []dist.Name, error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("the extras behind the path: %w", err)
 	}
-	return strings.TrimSpace(p[:i]), extras, nil
+	if p = strings.TrimSpace(p[:i]); strings.HasSuffix(p, "]") {
+		return "", nil, errors.New("two pairs of brackets; a path that ends in one needs to be a file: URL")
+	}
+	return p, extras, nil
 }
 
 // localSource gives the source at a path, by its spelling.

@@ -8,15 +8,19 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// maxTOMLDepth bounds how many brackets of a TOML file may be open, and how
-// many parts a key may have, as each costs far more memory than its byte.
-const maxTOMLDepth = 100
+// Bounds of what costs a reader of TOML far more than its bytes: how many
+// brackets may be open and how many parts a key may have, which take memory, and how
+// many keys or tables may stand side by side, which are compared with each other.
+const (
+	maxTOMLDepth   = 100
+	maxTOMLBreadth = 4096
+)
 
 // ParseTOML reads a TOML file that may be hostile; the caller has bounded its
 // size. Errors tell the line.
 func ParseTOML(b []byte) (map[string]any, error) {
-	if line := deepLine(b); line > 0 {
-		return nil, fmt.Errorf("line %d: nested more than %d deep", line, maxTOMLDepth)
+	if line := costlyLine(b); line > 0 {
+		return nil, fmt.Errorf("line %d: nested more than %d deep, or more than %d keys or tables side by side", line, maxTOMLDepth, maxTOMLBreadth)
 	}
 	var file map[string]any
 	err := toml.Unmarshal(b, &file)
@@ -28,12 +32,14 @@ func ParseTOML(b []byte) (map[string]any, error) {
 	return file, err
 }
 
-// deepLine gives the number of the first line that is nested too deep, or 0.
-func deepLine(b []byte) int {
-	brackets, dots := 0, 0
+// costlyLine gives the number of the first line that goes beyond the bounds, or 0.
+func costlyLine(b []byte) int {
+	var keys [maxTOMLDepth + 1]int // of each open bracket so far; of the table, for 0
+	tables := 0                    // since the last element of an array of tables
+	brackets, dots, blank := 0, 0, true
 	for rest := b; len(rest) > 0; {
 		size := 1
-		switch rest[0] {
+		switch c := rest[0]; c {
 		case '"', '\'':
 			size = stringSize(rest)
 		case '#':
@@ -43,17 +49,29 @@ func deepLine(b []byte) int {
 		case '.':
 			dots++
 		case '[', '{':
-			brackets++
+			if blank && brackets == 0 { // a table's header
+				keys[0] = 0
+				if tables++; bytes.HasPrefix(rest, []byte("[[")) {
+					tables = 0
+				}
+			}
+			if brackets++; brackets <= maxTOMLDepth {
+				keys[max(brackets, 0)] = 0
+			}
 			dots = 0
 		case ']', '}':
-			brackets--
+			brackets = max(brackets-1, 0)
 			dots = 0
-		case '=', ',', '\n':
+		case '=':
+			keys[brackets]++
+			dots = 0
+		case ',', '\n':
 			dots = 0
 		}
-		if brackets > maxTOMLDepth || dots > maxTOMLDepth {
+		if brackets > maxTOMLDepth || dots > maxTOMLDepth || keys[brackets] > maxTOMLBreadth || tables > maxTOMLBreadth {
 			return 1 + bytes.Count(b[:len(b)-len(rest)], []byte("\n"))
 		}
+		blank = rest[0] == '\n' || blank && (rest[0] == ' ' || rest[0] == '\t' || rest[0] == '\r')
 		rest = rest[size:]
 	}
 	return 0
