@@ -82,6 +82,9 @@ func (c *Client) cached(ctx context.Context, u *url.URL, accept string, limit in
 		return old, nil
 	}
 	build := func() (*http.Request, error) {
+		if now := c.pageKey(u); now != key { // the keyring told who we are
+			key, old = now, c.recall(now)
+		}
 		h := http.Header{"Accept": {accept}, "Accept-Encoding": {"zstd, gzip"}}
 		if old != nil && old.ETag != "" {
 			h.Set("If-None-Match", old.ETag)
@@ -151,10 +154,20 @@ func (c *Client) renew(h http.Header, key string, e entry, now time.Time) *entry
 	return &e
 }
 
-// pageKey keeps apart what is shown to different users. Passwords are not in it.
+// pageKey keeps apart what is shown to different users, and what came unverified.
+// Passwords are not in it.
 func (c *Client) pageKey(u *url.URL) string {
 	user, _, _ := c.account(u)
-	return "pages/" + sum256(user+"\n"+u.String())
+	return "pages/" + sum256(user+"\n"+c.doubt(u)+u.String())
+}
+
+// doubt begins what stands in a key for an origin whose certificate nobody verifies:
+// what came from there must not be found once somebody does.
+func (c *Client) doubt(u *url.URL) string {
+	if c.trusted.has(u) {
+		return "unverified "
+	}
+	return ""
 }
 
 func (c *Client) recall(key string) *entry {
@@ -232,11 +245,15 @@ func seconds(s string) time.Duration {
 
 // readBody reads an answer's body, inflated, of at most limit bytes.
 func readBody(resp *http.Response, limit int) ([]byte, error) {
+	if resp.ContentLength > int64(limit) {
+		return nil, refusef("%d bytes, more than %d", resp.ContentLength, limit)
+	}
+	hurry(resp)
 	var r io.Reader = resp.Body
 	var b bytes.Buffer
 	switch coding := strings.ToLower(resp.Header.Get("Content-Encoding")); coding {
 	case "", "identity":
-		b.Grow(int(min(max(resp.ContentLength, 0), int64(limit))) + bytes.MinRead)
+		b.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
 	case "gzip":
 		z, err := gzip.NewReader(r)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,19 +17,32 @@ import (
 )
 
 // Options of a Client. The zero value works: no cache, no credentials but
-// those in URLs.
+// those in URLs, the system's certificates, the environment's proxies.
 type Options struct {
 	UserAgent string // "" is "curdling"
 	Cache     Cache  // nil keeps nothing
 	// Credentials is asked, for each request, who we are at a URL about whose
-	// origin no base URL said it; Netrc.Lookup is such a function. nil knows nobody.
+	// origin no base URL said it; Netrc.Lookup is such a function. Where a base URL
+	// names a user without a password, an answer for that user counts. nil knows nobody.
 	Credentials func(*url.URL) (user, password string, ok bool)
-	Retries     int           // further attempts after a passing fault; 0 is 3, below 0 is none
-	Timeout     time.Duration // with nothing moving, of an attempt; 0 is 30 s
-	Concurrent  int           // requests in flight, of all hosts together; 0 is 50
-	Log         *slog.Logger  // nil is silent
-	Offline     bool          // answer from Cache alone, however old; else ErrOffline
-	Refresh     bool          // ask the index whether pages that are still fresh have changed
+	// Keyring is the keyring program, by its name or path, which is asked who we
+	// are when a server answers 401 (see keyring.go); "" asks none.
+	Keyring    string
+	CABundle   string // path of the PEM file of all authorities to believe; "" is the system's, on Unix with $SSL_CERT_FILE
+	ClientCert string // path of a PEM file with the certificate to show to who asks for one, and its key; "" shows none
+	// Proxy is the URL of the proxy for all requests, http, https, socks5 or socks5h;
+	// "" follows http_proxy, https_proxy, all_proxy and no_proxy.
+	Proxy string
+	// TrustedHosts, of the form HOST or HOST:PORT, need no valid certificate, nor
+	// does an https proxy on the way to them. Nobody is warned of plain http
+	// to them, and https may redirect there.
+	TrustedHosts []string
+	Retries      int           // further attempts after a passing fault; 0 is 3, below 0 is none
+	Timeout      time.Duration // in which 1 KiB must come or go, of an attempt; 0 is 30 s
+	Concurrent   int           // requests in flight, of all hosts together; 0 is 50
+	Log          *slog.Logger  // nil is silent
+	Offline      bool          // answer from Cache and this machine's files alone, however old; else ErrOffline
+	Refresh      bool          // ask the index whether pages that are still fresh have changed
 }
 
 // Cache keeps what the client fetched, under keys that are safe as slash-separated
@@ -52,6 +64,7 @@ var (
 // whole answer came, and others where we did not take what came.
 type Client struct {
 	http        *http.Client
+	trusted     hosts
 	cache       Cache
 	credentials func(*url.URL) (user, password string, ok bool)
 	userAgent   string
@@ -67,13 +80,18 @@ type Client struct {
 
 	mu       sync.Mutex
 	accounts []account
+	keyring  string           // "" once it failed
+	logins   map[string]login // what it said, under account.key
 
 	now     func() time.Time
 	backoff time.Duration // before the second attempt; then doubled
+
+	keyringTime time.Duration
 }
 
-// NewClient makes a client with a connection pool of its own.
-func NewClient(o Options) *Client {
+// New makes a client with a connection pool of its own. An error names the
+// option that cannot be followed, and its file.
+func New(o Options) (*Client, error) {
 	c := &Client{
 		cache:       o.Cache,
 		credentials: o.Credentials,
@@ -84,28 +102,29 @@ func NewClient(o Options) *Client {
 		offline:     o.Offline,
 		refresh:     o.Refresh,
 		slots:       make(chan struct{}, max(or(o.Concurrent, 50), 1)),
+		keyring:     o.Keyring,
+		logins:      map[string]login{},
 		now:         time.Now,
 		backoff:     300 * time.Millisecond,
+		keyringTime: keyringTime,
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	c.http = &http.Client{
-		CheckRedirect: c.checkRedirect,
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: min(c.timeout, 10*time.Second)}).DialContext,
-			ForceAttemptHTTP2:      true,
-			HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-			TLSHandshakeTimeout:    10 * time.Second,
-			ExpectContinueTimeout:  2 * time.Second,
-			IdleConnTimeout:        90 * time.Second,
-			MaxIdleConnsPerHost:    cap(c.slots),
-			MaxResponseHeaderBytes: 256 << 10,
-			DisableCompression:     true, // we ask and inflate ourselves
-			ReadBufferSize:         64 << 10,
-			WriteBufferSize:        64 << 10,
-		},
+	t, err := newTransport(&o, c.timeout, cap(c.slots), c.log)
+	if err != nil {
+		return nil, err
+	}
+	c.trusted = t.hosts
+	c.http = &http.Client{CheckRedirect: c.checkRedirect, Transport: t}
+	return c, nil
+}
+
+// NewClient is New for options that cannot be wrong: it panics where they are.
+func NewClient(o Options) *Client {
+	c, err := New(o)
+	if err != nil {
+		panic(err)
 	}
 	return c
 }
@@ -122,20 +141,20 @@ func or[T comparable](v, otherwise T) T {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Project fetches a project's page from the index whose root is base, which may
-// hold credentials. No such project is fs.ErrNotExist. The page is shared with
+// hold credentials, or be the file: URL of a folder with NAME/index.html for each
+// project. No such project is fs.ErrNotExist. The page is shared with
 // whoever asks for it at the same time: read it only.
 func (c *Client) Project(ctx context.Context, base string, name dist.Name) (*Project, error) {
+	if isFileURL(base) {
+		return localProject(base, name)
+	}
 	root, err := c.root(base)
 	if err != nil {
 		return nil, err
 	}
 	u := root.JoinPath(string(name), "/")
 	return share(ctx, c, "project "+u.String(), func() (*Project, error) {
-		e, err := c.cached(ctx, u, acceptPage, MaxPage)
-		if err != nil {
-			return nil, err
-		}
-		final, err := url.Parse(e.URL)
+		e, final, err := c.page(ctx, u)
 		if err != nil {
 			return nil, err
 		}
@@ -146,6 +165,16 @@ func (c *Client) Project(ctx context.Context, base string, name dist.Name) (*Pro
 		}
 		return p, nil
 	})
+}
+
+// page gets a page, and the URL that it has after redirects.
+func (c *Client) page(ctx context.Context, u *url.URL) (*entry, *url.URL, error) {
+	e, err := c.cached(ctx, u, acceptPage, MaxPage)
+	if err != nil {
+		return nil, nil, err
+	}
+	final, err := url.Parse(e.URL)
+	return e, final, err
 }
 
 const acceptPage = TypeJSON + ", " + TypeHTML + ";q=0.2, text/html;q=0.01"
@@ -199,14 +228,22 @@ func redact(u *url.URL) string {
 // root reads a base URL, remembers the credentials in it, and gives the rest.
 func (c *Client) root(base string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimRight(base, "/") + "/")
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+	if err != nil || !isWeb(u) {
 		return nil, fmt.Errorf("%q is not a URL of the form https://host/path", Redact(base))
 	}
-	user := u.User
-	u.User, u.RawQuery, u.Fragment, u.RawFragment = nil, "", "", ""
-	if user != nil {
-		password, _ := user.Password()
-		c.remember(account{base: u, user: user.Username(), password: password})
-	}
+	u.RawQuery = ""
+	c.identify(u)
 	return u, nil
+}
+
+func isWeb(u *url.URL) bool { return (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" }
+
+// identify remembers a base URL and the credentials in it, and takes them and the fragment off.
+func (c *Client) identify(u *url.URL) {
+	user := u.User
+	u.User, u.Fragment, u.RawFragment = nil, "", ""
+	a := account{base: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}, named: user != nil}
+	a.login.user = user.Username()
+	a.login.password, a.hasPassword = user.Password()
+	c.remember(a)
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,12 @@ import (
 	"curdling/internal/dist"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if mode := os.Getenv("TEST_KEYRING"); mode != "" {
+		os.Exit(keyringProgram(mode, os.Args[1:]))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // memory is a Cache.
 type memory struct {
@@ -251,12 +257,12 @@ func TestTimeoutIsOfSilence(t *testing.T) {
 		w := newWatch(t.Context(), time.Second)
 		w.end = func() {}
 		defer w.stop()
-		up := &sending{io.NopCloser(strings.NewReader(strings.Repeat("x", 10))), w}
-		down := &body{ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat("x", 10))), watch: w}
+		up := &sending{io.NopCloser(strings.NewReader(strings.Repeat("x", 10*leastProgress))), w}
+		down := &body{ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat("x", 10*leastProgress))), watch: w}
 		for _, r := range []io.Reader{up, down} {
 			for range 10 {
 				time.Sleep(900 * time.Millisecond)
-				if _, err := r.Read(make([]byte, 1)); err != nil || w.ctx.Err() != nil {
+				if _, err := r.Read(make([]byte, leastProgress)); err != nil || w.ctx.Err() != nil {
 					t.Fatal(err, context.Cause(w.ctx))
 				}
 			}
@@ -340,7 +346,6 @@ func TestEndlessPage(t *testing.T) {
 	}
 }
 
-// TestNoSecretIsTold makes every kind of error and looks at all that is left behind.
 func TestConcurrencyIsBounded(t *testing.T) {
 	var now, most atomic.Int32
 	base := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -409,8 +414,11 @@ func TestHTTP2(t *testing.T) {
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	c := testClient(t, Options{})
-	c.http.Transport.(*http.Transport).TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
+	if _, err := testClient(t, Options{TrustedHosts: []string{"127.0.0.1"}}).Project(t.Context(), s.URL, "x"); err != nil {
+		t.Error(err)
+	}
+	addresses.Clear()
+	c := testClient(t, Options{CABundle: pemFile(t, s.Certificate())})
 	if _, err := c.Project(t.Context(), s.URL, "x"); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package index
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -14,38 +13,68 @@ import (
 
 // account is what a base URL said of who we are.
 type account struct {
-	base           *url.URL // without credentials
-	user, password string
+	base        *url.URL // without credentials
+	login       login
+	named       bool // there is a user
+	hasPassword bool
 }
+
+type login struct{ user, password string }
+
+// key names the account in Client.logins.
+func (a *account) key() string { return a.base.String() + "\n" + a.login.user }
 
 func (c *Client) remember(a account) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, old := range c.accounts {
 		if old.base.String() == a.base.String() {
-			c.accounts[i] = a
+			if a.named {
+				c.accounts[i] = a
+			}
 			return
 		}
 	}
 	c.accounts = append(c.accounts, a)
 }
 
-// account tells who we are at u: what a base URL of the same origin said (of
-// several the one whose path has most in common with u's), else what
-// Options.Credentials says.
-func (c *Client) account(u *url.URL) (user, password string, ok bool) {
-	c.mu.Lock()
-	best := -1
+// accountAt gives what base URLs of u's origin say: of several the one whose
+// path has most in common with u's, those that name a user before others. Where
+// there is none it is the origin's root, without a user. c.mu must be held.
+func (c *Client) accountAt(u *url.URL) account {
+	best := account{base: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"}}
+	length := -1
 	for _, a := range c.accounts {
-		if n := common(a.base.Path, u.Path); origin(a.base) == origin(u) && n > best {
-			user, password, best = a.user, a.password, n
+		if origin(a.base) != origin(u) || best.named && !a.named {
+			continue
+		}
+		if n := common(a.base.Path, u.Path); n > length || a.named && !best.named {
+			best, length = a, n
 		}
 	}
+	return best
+}
+
+// account tells who we are at u: what a base URL said, else what the keyring
+// said, else what Options.Credentials says.
+func (c *Client) account(u *url.URL) (user, password string, ok bool) {
+	c.mu.Lock()
+	a := c.accountAt(u)
+	l, found := c.logins[a.key()]
 	c.mu.Unlock()
-	if best < 0 && c.credentials != nil {
-		return c.credentials(u)
+	switch {
+	case a.hasPassword:
+		return a.login.user, a.login.password, true
+	case found && l != login{}:
+		return l.user, l.password, true
 	}
-	return user, password, best >= 0
+	if c.credentials != nil {
+		user, password, ok = c.credentials(u)
+	}
+	if a.named && (!ok || user != a.login.user) {
+		return a.login.user, "", true
+	}
+	return user, password, ok
 }
 
 // authorize sets the credentials for the request's own URL, and no others.
@@ -68,15 +97,19 @@ func common(a, b string) int {
 
 // origin is scheme, host and port, the port always told.
 func origin(u *url.URL) string {
-	port := u.Port()
+	return strings.ToLower(u.Scheme + "://" + u.Hostname() + ":" + port(u))
+}
+
+func port(u *url.URL) string {
 	switch {
-	case port != "":
+	case u.Port() != "":
+		return u.Port()
 	case u.Scheme == "https":
-		port = "443"
+		return "443"
 	case u.Scheme == "http":
-		port = "80"
+		return "80"
 	}
-	return strings.ToLower(u.Scheme + "://" + u.Hostname() + ":" + port)
+	return ""
 }
 
 // Netrc is what a netrc file says. The zero value says nothing.
@@ -110,20 +143,12 @@ func FindNetrc(getenv func(string) string) string {
 // ReadNetrc reads a netrc file as curl does, whatever its mode. A file that is
 // not there, as "" never is, says nothing.
 func ReadNetrc(path string) (Netrc, error) {
-	f, err := os.Open(path)
+	text, err := readFile(path, maxNetrc)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxNetrc+1))
-	if err == nil && len(text) > maxNetrc {
-		err = fmt.Errorf("netrc %s: larger than %d bytes", path, maxNetrc)
-	}
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("netrc: %w", err)
 	}
 	return parseNetrc(string(text)), nil
 }

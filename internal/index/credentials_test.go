@@ -83,6 +83,9 @@ func TestCredentials(t *testing.T) {
 		{Options{Credentials: Netrc{{host: "127.0.0.1", user: "n", password: "3"}}.Lookup}, []string{base}, "n:3 true"},
 		{Options{Credentials: Netrc{{user: "n", password: "3"}}.Lookup}, []string{withUser(base, "a", "1")}, "a:1 true"},
 		{Options{Credentials: Netrc{{host: "h.test", user: "n"}}.Lookup}, []string{base}, ": false"},
+		{Options{Credentials: Netrc{{user: "n", password: "3"}}.Lookup}, []string{withUser(base, "n", "")}, "n: true"},
+		{Options{Credentials: Netrc{{user: "n", password: "3"}}.Lookup}, []string{strings.Replace(base, "//", "//n@", 1)}, "n:3 true"},
+		{Options{Credentials: Netrc{{user: "n", password: "3"}}.Lookup}, []string{strings.Replace(base, "//", "//token@", 1)}, "token: true"},
 	}
 	for _, tt := range tests {
 		c := testClient(t, tt.options)
@@ -97,6 +100,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// TestNoSecretIsTold makes every kind of error and looks at all that is left behind.
 func TestNoSecretIsTold(t *testing.T) {
 	var log bytes.Buffer
 	base := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -24,37 +24,52 @@ const goodProgress = 1 << 20
 // gives its sha256 in hex. A download that breaks is resumed where it broke.
 // Another hash or size than f's is an error; unknown ones are not checked.
 // progress, if not nil, is told how many bytes are there; after a restart they
-// can be fewer than before. On an error w holds rubbish.
+// can be fewer than before. On an error w holds rubbish. A file: URL is copied.
 func (c *Client) Download(ctx context.Context, f dist.File, w *os.File, progress func(int64)) (string, error) {
-	u, err := fileURL(f)
-	if err != nil {
-		return "", err
-	}
 	if progress == nil {
 		progress = func(int64) {}
 	}
-	d := &download{file: f, url: u, w: w, sum: sha256.New(), progress: progress}
+	d := &download{file: f, w: w, sum: sha256.New(), progress: progress}
+	path, local, err := localFile(f)
+	if !local && err == nil {
+		d.url, err = fileURL(f)
+	}
+	if err != nil {
+		return "", err
+	}
 	if err := d.restart(); err != nil {
 		return "", err
 	}
+	if local {
+		err = d.copyLocal(ctx, path)
+	} else {
+		err = c.receiveFile(ctx, d)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", f.Filename, err)
+	}
+	got := hex.EncodeToString(d.sum.Sum(nil))
+	if f.SHA256 != "" && got != f.SHA256 {
+		return "", fmt.Errorf("%s: sha256 of %s is %s, the index says %s", f.Filename, Redact(f.URL), got, f.SHA256)
+	}
+	return got, nil
+}
+
+// receiveFile downloads in as many attempts as it takes.
+func (c *Client) receiveFile(ctx context.Context, d *download) error {
 	most := int64(0)
 	for attempt := 0; ; attempt++ {
 		err := c.once(ctx, d.request, d.receive)
 		if err == nil {
-			break
+			return nil
 		}
 		if d.have >= most+goodProgress {
 			most, attempt = d.have, 0
 		}
 		if !c.again(ctx, attempt, err) {
-			return "", fmt.Errorf("%s: %w", f.Filename, err)
+			return err
 		}
 	}
-	got := hex.EncodeToString(d.sum.Sum(nil))
-	if f.SHA256 != "" && got != f.SHA256 {
-		return "", fmt.Errorf("%s: sha256 of %s is %s, the index says %s", f.Filename, redact(u), got, f.SHA256)
-	}
-	return got, nil
 }
 
 // download is a file on its way.

@@ -22,12 +22,15 @@ func (r *reader) readHTML(body []byte) error {
 	z := html.NewTokenizer(bytes.NewReader(body))
 	z.SetMaxBuf(maxTag)
 	var links []link
-	based := false
+	based, tagged := false, false
 	for {
 		switch z.Next() {
 		case html.ErrorToken:
 			if err := z.Err(); !errors.Is(err, io.EOF) {
 				return fmt.Errorf("HTML: %w", err)
+			}
+			if !tagged && len(bytes.TrimSpace(body)) > 0 {
+				return errors.New("HTML: no tag in it; it is something else")
 			}
 			for i := range links {
 				if err := r.add(&links[i]); err != nil {
@@ -39,6 +42,7 @@ func (r *reader) readHTML(body []byte) error {
 		default:
 			continue
 		}
+		tagged = true
 		name, more := z.TagName()
 		switch string(name) {
 		case "a":
@@ -51,7 +55,7 @@ func (r *reader) readHTML(body []byte) error {
 			}
 		case "base":
 			href, ok := attribute(z, more, "href")
-			if base, err := r.base.Parse(href); ok && !based && err == nil {
+			if base, err := r.base.Parse(href); ok && !based && err == nil && (base.Scheme != "file" || r.base.Scheme == "file") {
 				r.base, based = base, true
 			}
 		}

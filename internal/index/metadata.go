@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 
 	"curdling/internal/dist"
 )
@@ -15,16 +16,23 @@ import (
 // itself, else the .metadata file even though nobody announced it. Where none
 // of these can be had the error is ErrNoRanges, and the wheel must be
 // downloaded. What was fetched for a file with a known hash is kept for ever.
+// A wheel at a file: URL is read where it lies.
 func (c *Client) Metadata(ctx context.Context, f dist.File) ([]byte, error) {
 	if f.Kind != dist.Wheel {
 		return nil, fmt.Errorf("%s: %w: not a wheel", f.Filename, ErrNoRanges)
+	}
+	if at, ok, err := localFile(f); ok || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return localMetadata(ctx, f, at)
 	}
 	u, err := fileURL(f)
 	if err != nil {
 		return nil, err
 	}
-	// The origin is in the key, so that no server can speak for another's file.
-	key := "metadata/" + sum256(origin(u)+"\n"+f.SHA256)
+	// The folder is in the key, so that nobody can speak for another's file.
+	key := "metadata/" + sum256(c.doubt(u)+origin(u)+path.Dir(u.Path)+"\n"+f.SHA256)
 	if c.cache == nil || f.SHA256 == "" {
 		key = ""
 	}

@@ -12,9 +12,15 @@
 //
 // Pages are kept in a private cache by the rules of RFC 9111; a stale page is
 // never used without asking again, whatever is down, unless Options.Offline says
-// so. Metadata of a file whose hash is known is kept for ever. Credentials
+// so. Metadata of a file whose hash is known is kept for ever. What came from a
+// host whose certificate was not verified is kept apart. Credentials
 // go to the scheme, host and port they were given for and nowhere else, and
 // stand in no error, no log line and no cache entry.
+//
+// A server has Options.Timeout (30 s) for its header, redirects included, and for
+// each KiB of a body, and 20 times that for a page or metadata. At most 10
+// redirects are followed, to http and https alone, and from https to http only
+// where Options.TrustedHosts names the host; a header takes at most 256 KiB.
 package index
 
 import (
@@ -59,24 +65,28 @@ type Project struct {
 
 // ParseProject reads a project's page; base is the page's own URL, against which file URLs are resolved.
 func ParseProject(body []byte, contentType string, base *url.URL, name dist.Name) (*Project, error) {
-	if len(body) > MaxPage {
-		return nil, fmt.Errorf("page of %s: %d bytes, more than %d", name, len(body), MaxPage)
-	}
-	r := newReader(base, name)
-	var err error
-	switch media, _, _ := mime.ParseMediaType(contentType); media {
-	case TypeJSON:
-		err = r.readJSON(string(body))
-	case TypeHTML, "text/html":
-		err = r.readHTML(body)
-	default:
-		err = fmt.Errorf("content type %.80q is not the Simple API's version 1", contentType)
-	}
-	if err != nil {
+	r := newReader(base)
+	r.page.Name = name
+	r.add = r.addFile
+	if err := r.read(body, contentType); err != nil {
 		return nil, fmt.Errorf("page of %s: %w", name, err)
 	}
 	r.page.Status, r.page.StatusReason = printable(r.page.Status), printable(r.page.StatusReason)
 	return r.page, nil
+}
+
+// read reads a page in the form that contentType tells.
+func (r *reader) read(body []byte, contentType string) error {
+	if len(body) > MaxPage {
+		return fmt.Errorf("%d bytes, more than %d", len(body), MaxPage)
+	}
+	switch media, _, _ := mime.ParseMediaType(contentType); media {
+	case TypeJSON:
+		return r.readJSON(string(body))
+	case TypeHTML, "text/html":
+		return r.readHTML(body)
+	}
+	return fmt.Errorf("content type %.80q is not the Simple API's version 1", contentType)
 }
 
 // RenderProject writes a page as contentType asks; file URLs that are relative stay so.
@@ -131,22 +141,23 @@ type digest struct {
 // link to link, which is most of a page.
 type reader struct {
 	page     *Project
+	add      func(*link) error // takes what the page lists
 	base     *url.URL
 	pythons  map[string]version.Specifiers
 	prefixes map[string]string // of URLs, as written: as resolved; "" is refused
 }
 
-func newReader(base *url.URL, name dist.Name) *reader {
+func newReader(base *url.URL) *reader {
 	return &reader{
-		page:     &Project{Name: name},
+		page:     &Project{},
 		base:     base,
 		pythons:  map[string]version.Specifiers{},
 		prefixes: map[string]string{},
 	}
 }
 
-// add takes a link's file into the page.
-func (r *reader) add(l *link) error {
+// addFile takes a link's file into the page.
+func (r *reader) addFile(l *link) error {
 	if len(r.page.Files)+len(r.page.Skipped) >= MaxFiles {
 		return fmt.Errorf("more than %d files", MaxFiles)
 	}
@@ -164,9 +175,13 @@ func (r *reader) file(l *link) (dist.File, bool) {
 	if err != nil || f.Name != r.page.Name {
 		return f, false
 	}
-	var ok bool
+	return f, r.describe(&f, l)
+}
+
+// describe sets what a link says of its file besides the name; false where its URL is unusable.
+func (r *reader) describe(f *dist.File, l *link) (ok bool) {
 	if f.URL, ok = r.resolve(l.url); !ok {
-		return f, false
+		return false
 	}
 	f.SHA256 = hexDigest(l.sha256)
 	f.Size = max(l.size, 0)
@@ -175,7 +190,7 @@ func (r *reader) file(l *link) (dist.File, bool) {
 	f.UploadTime, _ = time.Parse(time.RFC3339Nano, l.uploadTime)
 	f.HasMetadata, f.MetadataSHA256 = l.metadata.there, hexDigest(l.metadata.sha256)
 	f.Provenance = l.provenance
-	return f, true
+	return true
 }
 
 // python reads a Requires-Python. Old releases carry wrong ones, which pip
@@ -225,8 +240,8 @@ func (r *reader) resolveWhole(ref string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	web := (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
-	if !web && (u.Scheme != "file" || r.base.Scheme != "file") {
+	local := u.Scheme == "file" && r.base.Scheme == "file" && u.Host == ""
+	if !isWeb(u) && !local {
 		return "", false
 	}
 	u.User, u.Fragment, u.RawFragment = nil, "", ""

@@ -40,7 +40,11 @@ func (c *Client) rangedMetadata(ctx context.Context, f dist.File, u *url.URL) ([
 	if _, none := c.rangeless.Load(origin(u)); none {
 		return nil, ErrNoRanges
 	}
-	z := &remoteZip{c: c, url: u, size: f.Size}
+	return (&remoteZip{c: c, url: u, size: f.Size}).wheelMetadata(ctx)
+}
+
+// wheelMetadata is metadata, where a lack of it is ErrNoRanges.
+func (z *remoteZip) wheelMetadata(ctx context.Context) ([]byte, error) {
 	text, err := z.metadata(ctx)
 	if errors.Is(err, errZip) || err == nil && len(text) == 0 {
 		return nil, fmt.Errorf("%w: %w", ErrNoRanges, errZip)
@@ -48,11 +52,12 @@ func (c *Client) rangedMetadata(ctx context.Context, f dist.File, u *url.URL) ([
 	return text, err
 }
 
-// remoteZip is a zip archive behind a URL, of which the end is here.
+// remoteZip is a zip archive behind a URL, or in a file, of which the end is here.
 type remoteZip struct {
 	c    *Client
 	url  *url.URL
-	size int64 // of all; 0: not known yet
+	file io.ReaderAt // where it is here, c and url do not count
+	size int64       // of all; 0: not known yet
 	etag string
 	tail []byte
 }
@@ -100,6 +105,14 @@ func (z *remoteZip) metadata(ctx context.Context) ([]byte, error) {
 // fetch gets n bytes from offset, or the last n bytes where offset is -1, and
 // learns the archive's size.
 func (z *remoteZip) fetch(ctx context.Context, offset, n int64) ([]byte, error) {
+	if z.file != nil {
+		if offset < 0 {
+			offset = max(z.size-n, 0)
+		}
+		part := make([]byte, min(n, z.size-offset))
+		_, err := z.file.ReadAt(part, offset)
+		return part, err
+	}
 	asked := fmt.Sprintf("bytes=%d-%d", offset, offset+n-1)
 	if offset < 0 {
 		asked = fmt.Sprintf("bytes=-%d", n)
@@ -145,6 +158,7 @@ func (z *remoteZip) receive(resp *http.Response, offset, n int64) ([]byte, error
 		return nil, refusef("%w: asked for %d bytes from %d of %d, got %d from %d of %d",
 			ErrNoRanges, n, wanted, z.size, r.last-r.first+1, r.first, r.size)
 	}
+	hurry(resp)
 	part := make([]byte, r.last-r.first+1)
 	if _, err := io.ReadFull(resp.Body, part); err != nil {
 		return nil, err

@@ -82,26 +82,40 @@ func (c *Client) do(ctx context.Context, build func() (*http.Request, error), us
 	}
 }
 
-// once is one attempt of do.
+// once is one attempt of do, or two where the first was answered 401 and the keyring
+// knows who we are.
 func (c *Client) once(ctx context.Context, build func() (*http.Request, error), use func(*http.Response) error) error {
+	denied, err := c.attempt(ctx, build, use)
+	if denied != nil && c.relogin(ctx, denied) {
+		_, err = c.attempt(ctx, build, use)
+	}
+	return err
+}
+
+// attempt sends one request. Where the answer is 401 it gives the request that
+// was answered so, the last one of any redirects.
+func (c *Client) attempt(ctx context.Context, build func() (*http.Request, error), use func(*http.Response) error) (denied *http.Request, err error) {
 	r, err := build()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := c.send(ctx, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusUnauthorized {
+		denied = resp.Request
+	}
 	if resp.StatusCode/100 != 2 && resp.StatusCode != http.StatusNotModified {
-		return c.statusError(resp, r)
+		return denied, c.statusError(resp, r)
 	}
 	err = use(resp)
 	var cut *url.Error
 	if err != nil && !errors.As(err, &cut) {
 		err = failed(r.Method, redact(r.URL), err)
 	}
-	return err
+	return nil, err
 }
 
 // again waits before a further attempt, and tells whether there is to be one.
@@ -179,6 +193,7 @@ func (c *Client) send(ctx context.Context, r *http.Request) (*http.Response, err
 	}
 	c.log.Debug("request", "method", r.Method, "url", redact(r.URL), "code", resp.StatusCode,
 		"protocol", resp.Proto, "length", resp.ContentLength, "after", time.Since(began))
+	w.moved(leastProgress)
 	resp.Body = &body{ReadCloser: resp.Body, watch: w, method: r.Method, url: redact(resp.Request.URL)}
 	return resp, nil
 }
@@ -192,7 +207,7 @@ func (c *Client) checkRedirect(r *http.Request, via []*http.Request) error {
 		return http.ErrUseLastResponse
 	case len(via) > maxRedirects:
 		return refusef("more than %d redirects", maxRedirects)
-	case r.URL.Scheme != "https" && (r.URL.Scheme != "http" || last.URL.Scheme == "https"):
+	case r.URL.Scheme != "https" && (r.URL.Scheme != "http" || last.URL.Scheme == "https" && !c.trusted.has(r.URL)):
 		return refusef("redirect from %s to %s refused", last.URL.Scheme, redact(r.URL))
 	}
 	c.authorize(r)
@@ -227,99 +242,4 @@ func sentence(text []byte, contentType string) string {
 		return printable(strings.TrimSpace(line))
 	}
 	return ""
-}
-
-var errStalled = errors.New("the server is silent")
-
-// watch ends an attempt in which nothing moves.
-type watch struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	limit  time.Duration
-	end    func() // once
-}
-
-func newWatch(ctx context.Context, limit time.Duration) *watch {
-	w := &watch{limit: limit}
-	w.ctx, w.cancel = context.WithCancelCause(ctx)
-	w.timer = time.AfterFunc(limit, func() {
-		w.cancel(fmt.Errorf("%w for %v", errStalled, limit))
-	})
-	return w
-}
-
-func (w *watch) moved() { w.timer.Reset(w.limit) }
-
-func (w *watch) stop() {
-	w.timer.Stop()
-	w.cancel(nil)
-	w.end()
-}
-
-// cause gives why a transfer ended: an error without the URL that net/http
-// puts there, or our own reason for ending it.
-func (w *watch) cause(err error) error {
-	if w.ctx.Err() != nil {
-		return context.Cause(w.ctx)
-	}
-	var outer *url.Error
-	if errors.As(err, &outer) {
-		return outer.Err
-	}
-	return err
-}
-
-// request puts the request, and the reading of its body, under the watch.
-func (w *watch) request(r *http.Request) *http.Request {
-	r = r.Clone(w.ctx)
-	if r.Body == nil || r.GetBody == nil {
-		return r
-	}
-	r.Body = &sending{r.Body, w}
-	again := r.GetBody
-	r.GetBody = func() (io.ReadCloser, error) {
-		b, err := again()
-		return &sending{b, w}, err
-	}
-	return r
-}
-
-// sending is a request's body under watch.
-type sending struct {
-	io.ReadCloser
-	watch *watch
-}
-
-func (s *sending) Read(p []byte) (int, error) {
-	s.watch.moved()
-	return s.ReadCloser.Read(p)
-}
-
-// body is an answer's body under watch. Its errors are *url.Error.
-type body struct {
-	io.ReadCloser
-	watch       *watch
-	method, url string
-	closed      bool
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err == nil {
-		b.watch.moved()
-	} else if !errors.Is(err, io.EOF) {
-		err = failed(b.method, b.url, b.watch.cause(err))
-	}
-	return n, err
-}
-
-func (b *body) Close() error {
-	if b.closed {
-		return nil
-	}
-	b.closed = true
-	err := b.ReadCloser.Close()
-	b.watch.stop()
-	return err
 }

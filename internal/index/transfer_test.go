@@ -190,7 +190,7 @@ func TestMetadataFile(t *testing.T) {
 	}
 }
 
-func TestMetadataIsKeptForEverByOrigin(t *testing.T) {
+func TestMetadataIsKeptForEverByFolder(t *testing.T) {
 	var requests atomic.Int32
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
@@ -198,14 +198,14 @@ func TestMetadataIsKeptForEverByOrigin(t *testing.T) {
 	}
 	one, two := serve(t, handler), serve(t, handler)
 	cache := &memory{}
-	for i, address := range []string{one + "/a/x.whl", one + "/b/x.whl", two + "/x.whl"} {
+	for i, address := range []string{one + "/a/x.whl", one + "/a/y.whl", one + "/b/x.whl", two + "/a/x.whl"} {
 		c := testClient(t, Options{Cache: cache})
 		c.now = func() time.Time { return time.Now().AddDate(10, 0, 0) }
 		f := dist.File{Kind: dist.Wheel, URL: address, HasMetadata: true, SHA256: sumA}
 		if text, err := c.Metadata(t.Context(), f); err != nil || string(text) != metadataText {
 			t.Fatal(err)
 		}
-		if want := []int32{1, 1, 2}[i]; requests.Load() != want {
+		if want := []int32{1, 1, 2, 3}[i]; requests.Load() != want {
 			t.Errorf("%s: %d requests, want %d", address, requests.Load(), want)
 		}
 	}
