@@ -143,6 +143,58 @@ func stubborn(versions int) *memory {
 	return m
 }
 
+// sudoku makes a project of each cell, with the digits as versions, of which
+// each forbids itself to the cells that see it. It gives what is asked for too.
+func sudoku(puzzle string) (*memory, []string) {
+	m := newMemory()
+	var asked []string
+	cell := func(i int) string { return fmt.Sprintf("r%dc%d", i/9+1, i%9+1) }
+	for i, clue := range puzzle {
+		if asked = append(asked, cell(i)); clue != '.' {
+			asked[i] += "==" + string(clue)
+		}
+		for digit := 9; digit > 0; digit-- {
+			var requires []string
+			for j := range puzzle {
+				if j != i && (j/9 == i/9 || j%9 == i%9 || j/27 == i/27 && j%9/3 == i%9/3) {
+					requires = append(requires, fmt.Sprintf("%s !=%d", cell(j), digit))
+				}
+			}
+			m.add(dist.Name(cell(i)), fmt.Sprint(digit), requires...)
+		}
+	}
+	return m, asked
+}
+
+// puzzle has one solution. No clue of it is superfluous.
+const puzzle = "....9..1." +
+	".....4..." +
+	"2....84.7" +
+	".5....3.." +
+	".8.9.32.." +
+	"....5..7." +
+	".26..7.5." +
+	"...53..8." +
+	"..9......"
+
+// pigeons makes projects, one more than they have versions to choose from, of
+// which no two may choose alike. There is no short proof that this cannot be.
+func pigeons(holes int) (*memory, []string) {
+	m := newMemory()
+	var asked []string
+	for p := range holes + 1 {
+		asked = append(asked, fmt.Sprintf("pigeon%d", p))
+		for hole := holes; hole > 0; hole-- {
+			var requires []string
+			for other := range p {
+				requires = append(requires, fmt.Sprintf("pigeon%d !=%d", other, hole))
+			}
+			m.add(dist.Name(asked[p]), fmt.Sprint(hole), requires...)
+		}
+	}
+	return m, asked
+}
+
 // knot makes projects that need each other at random, in narrow ranges.
 func knot(seed uint64) *memory {
 	m := newMemory()
@@ -162,26 +214,30 @@ func knot(seed uint64) *memory {
 }
 
 func BenchmarkSolve(b *testing.B) {
+	cells, clues := sudoku(puzzle)
+	birds, all := pigeons(6)
 	for _, bm := range []struct {
 		name    string
 		problem Problem
 		source  *memory
-		chosen  int
+		chosen  int // 0: there is no solution
 	}{
 		{"300 projects, 10200 candidates", ask("p0", "p1", "p2"), manyProjects(300, 34), 290},
 		{"staircase of 2000 versions", ask("front", "base <1.5"), staircase(2000), 5},
 		{"staircase of 400 versions", ask("front", "base <1.5"), staircase(400), 5},
 		{"tangle of 5 projects, 400 versions", ask("t4", "t3", "t2", "t1", "t0"), tangle(5, 400), 6},
+		{"sudoku", ask(clues...), cells, 81},
+		{"7 pigeons in 6 holes", ask(all...), birds, 0},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			b.ReportAllocs()
 			bm.source.reads = 0
 			for b.Loop() {
 				s, err := Solve(b.Context(), bm.problem, bm.source)
-				if err != nil {
+				switch {
+				case (err == nil) != (bm.chosen > 0):
 					b.Fatal(err)
-				}
-				if len(s.Chosen) < bm.chosen {
+				case err == nil && len(s.Chosen) < bm.chosen:
 					b.Fatalf("%d chosen; want %d", len(s.Chosen), bm.chosen)
 				}
 			}

@@ -12,8 +12,11 @@ type Conflict struct{ text string }
 // Error explains in sentences, on several lines, without a newline at the end.
 func (c *Conflict) Error() string { return c.text }
 
-// maxTrials bounds how often simplify tries again, for conflicts of absurd size.
-const maxTrials = 100
+// Bounds on simplify, for conflicts of absurd size.
+const (
+	maxTrials = 100   // how often it tries again
+	maxEffort = 10000 // conflicts on the way, about, to find what is superfluous
+)
 
 // conflict explains why there is no solution. What the solver went through on
 // the way is of no interest, so it goes by the facts alone that its proof rests
@@ -22,7 +25,8 @@ const maxTrials = 100
 func (s *solver) conflict(failure *incompatibility) error {
 	facts := simplify(closed(factsOf(failure)))
 	proof, _ := refute(facts)
-	return &Conflict{explain(proof, facts)}
+	facts = fromTheUser(facts)
+	return &Conflict{explain(proof, facts, s.hints(facts))}
 }
 
 // factsOf gives the facts that an incompatibility was derived from.
@@ -56,6 +60,7 @@ func closed(facts []*fact) []*fact {
 			continue
 		}
 		g := *f
+		g.asks = f.set.rest
 		g.set.close(g.to)
 		if g.kind == needed {
 			g.in.close(g.from)
@@ -107,7 +112,7 @@ func simplify(facts []*fact) []*fact {
 		}
 		proof, model := refute(merged)
 		if proof != nil {
-			return minimize(merged)
+			return minimize(merged, len(model.log))
 		}
 		groups = split(groups, model)
 	}
@@ -137,6 +142,7 @@ func merge(group []*fact) *fact {
 		all.set.fit(&all.to.pkg)
 		f.set.fit(&all.to.pkg)
 		all.set = all.set.or(&f.set)
+		all.asks = all.asks.Union(f.asks)
 		if all.kind == needed {
 			all.in.fit(&all.from.pkg)
 			f.in.fit(&all.from.pkg)
@@ -175,9 +181,9 @@ func split(groups [][]*fact, m *model) [][]*fact {
 }
 
 // minimize drops facts, one after the other, without which there still is no
-// solution.
-func minimize(facts []*fact) []*fact {
-	if len(facts) > maxTrials {
+// solution. To prove that with all of them took so many conflicts.
+func minimize(facts []*fact, conflicts int) []*fact {
+	if len(facts) > maxTrials || len(facts)*conflicts > maxEffort {
 		return facts
 	}
 	for i := 0; i < len(facts); {
@@ -198,7 +204,7 @@ type model struct {
 }
 
 // refute looks for a choice of versions that agrees with the facts, and gives a
-// proof that there is none, or else the choice.
+// proof that there is none, or nil and the choice.
 func refute(facts []*fact) (proof *incompatibility, m *model) {
 	m = &model{pkgs: map[*project]*pkg{}}
 	var pkgs []*pkg
@@ -219,7 +225,7 @@ func refute(facts []*fact) (proof *incompatibility, m *model) {
 	}
 	for {
 		if proof := m.settle(); proof != nil {
-			return proof, nil
+			return proof, m
 		}
 		next := slices.IndexFunc(pkgs, func(p *pkg) bool { return !p.decided && m.needed(p) })
 		if next < 0 {

@@ -2,34 +2,47 @@ package resolve
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
+	"strings"
 )
 
 // sentence tells a fact.
 func (f *fact) sentence() string {
 	what := f.to.describe(&f.set, nil, " and ")
 	switch f.kind {
-	case asked:
-		return f.where + " asks for " + f.wanted()
+	case asked, needed:
+		return f.teller() + f.wanted()
 	case limited:
 		return f.where + " allows only " + f.wanted()
-	case needed:
-		return f.from.describe(&f.in, f.extra, " and ") + f.from.need(&f.in) + f.wanted()
 	case unusable:
-		return fmt.Sprintf("%s cannot be used (%s)", what, f.to.reasons(&f.set))
+		return fmt.Sprintf("%s cannot be used (%s)", what, f.to.reasons(&f.set, func(r *release) string { return r.reason }))
 	case prerelease:
 		return what + either(len(f.to.sorted(&f.set)) > 1, " are prereleases", " is a prerelease") + ", which nothing asks for"
 	case yanked:
 		what += either(len(f.to.runs(&f.set)) > 1, " are yanked", " is yanked")
-		if reason := f.to.newest(&f.set).files[0].YankedReason; reason != "" {
+		if reason := f.to.reasons(&f.set, func(r *release) string { return r.files[0].YankedReason }); reason != "" {
 			what += " (" + reason + ")"
 		}
 		return what
 	}
 	if f.to.missing != nil {
-		return fmt.Sprintf("%s cannot be found (%v)", f.to.name, f.to.missing)
+		return fmt.Sprintf("%s cannot be found (%s)", f.to.name, strings.TrimSuffix(f.to.missing.Error(), ": "+fs.ErrNotExist.Error()))
 	}
 	return "there is no version of " + string(f.to.name)
+}
+
+// teller writes who asks for something, or needs it: "a.txt:3 asks for ".
+func (f *fact) teller() string {
+	if f.kind == asked {
+		return f.where + " asks for "
+	}
+	return f.from.describe(&f.in, f.extra, " and ") + f.from.need(&f.in)
+}
+
+// sameTeller tells whether f and g can be told in one sentence.
+func (f *fact) sameTeller(g *fact) bool {
+	return f.kind == g.kind && f.from == g.from && f.teller() == g.teller()
 }
 
 // need is the verb for a project in versions of s.
@@ -50,24 +63,12 @@ func (f *fact) wanted() string {
 	}
 	f.set.fit(&f.to.pkg)
 	switch {
-	case f.set.first() >= 0:
-	case f.to.complete && len(f.to.versions) > 0:
+	case f.none() && len(f.to.versions) > 0:
 		return what + ", of which there is no version (there " + f.to.stock() + ")"
-	case f.set.rest.IsEmpty():
+	case f.set.isEmpty():
 		return what + ", which no version can be"
 	}
 	return what
-}
-
-// hint tells what to do about a fact, "" where there is nothing to say.
-func (f *fact) hint() string {
-	switch f.kind {
-	case prerelease:
-		return fmt.Sprintf("prereleases of %[1]s are used where a requirement names one (%[1]s>=%[2]s), or with --pre", f.to.name, f.to.newest(&f.set).version())
-	case yanked:
-		return fmt.Sprintf("a yanked version is used where a requirement pins it (%s==%s)", f.to.name, f.to.newest(&f.set).version())
-	}
-	return ""
 }
 
 // conclusion tells what an incompatibility that was derived means.

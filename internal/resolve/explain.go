@@ -10,7 +10,8 @@ import (
 // Bounds on what a person can read. Where a proof has more steps, or one of
 // them is longer, a summary takes its place.
 const (
-	maxAtOnce   = 4   // facts that are told without the steps from them to the contradiction
+	maxLine     = 160 // bytes of two sentences in one line
+	maxAtOnce   = 12  // sentences that are told without the steps from them to the contradiction
 	maxSteps    = 25  // lines
 	maxStep     = 400 // bytes of a line
 	maxStated   = 20  // of the user's requirements, in a summary
@@ -18,27 +19,32 @@ const (
 	maxHints    = 3
 )
 
-// explain writes a proof, and the facts that it rests on, as sentences: a line
-// for each step, with a number where a later line refers to it.
-func explain(proof *incompatibility, facts []*fact) string {
-	facts = fromTheUser(facts)
-	e := explainer{root: proof, uses: map[*incompatibility]int{}, numbers: map[*incompatibility]int{}}
-	if parts := sentences(facts); len(parts) <= maxAtOnce {
-		e.lines = []string{e.lastLine(parts, nil)}
-	} else {
+// explain writes a proof, and the facts that it rests on, as sentences. Few facts
+// speak for themselves: they are told in the order in which one comes to them
+// from what the user asks for. Of more the steps are told too: a line for each,
+// with a number where a later line refers to it.
+func explain(proof *incompatibility, facts []*fact, hints []string) string {
+	lines := sentences(facts)
+	switch last := len(lines) - 1; {
+	case len(lines) > maxAtOnce:
+		e := explainer{root: proof, uses: map[*incompatibility]int{}, numbers: map[*incompatibility]int{}}
 		e.count(proof)
 		e.visit(proof)
-	}
-	if len(e.lines) > maxSteps || slices.ContainsFunc(e.lines, func(s string) bool { return len(s) > maxStep }) {
-		e.lines = summary(facts)
-	}
-	var hints []string
-	for _, f := range facts {
-		if hint := f.hint(); hint != "" && len(hints) < maxHints {
-			hints = append(hints, "\nhint: "+hint)
+		lines = e.lines
+	case last > 0:
+		lines[last] = "but " + lines[last]
+		if line := strings.Join(lines, ", "); last == 1 && len(line) <= maxLine {
+			lines = []string{line}
 		}
 	}
-	return "the requirements cannot be met:\n  " + strings.Join(e.lines, "\n  ") + strings.Join(hints, "")
+	if len(lines) > maxSteps || slices.ContainsFunc(lines, func(s string) bool { return len(s) > maxStep }) {
+		lines = summary(facts)
+	}
+	text := "the requirements cannot be met:\n  " + strings.Join(lines, "\n  ")
+	for _, hint := range hints[:min(len(hints), maxHints)] {
+		text += "\nhint: " + hint
+	}
+	return text
 }
 
 // summary tells of a proof that is too long what it is about.
@@ -63,30 +69,37 @@ func summary(facts []*fact) []string {
 	return append(lines, "but what "+enumerate(involved, " and ")+" need does not fit together, whatever versions are chosen")
 }
 
-// fromTheUser sorts facts: needs first, in the order in which one comes to them
-// from what the user asks for.
+// fromTheUser sorts facts: what is asked for, then needs, each followed by those
+// of what it needs, then all others.
 func fromTheUser(facts []*fact) []*fact {
-	depth := map[*project]int{} // 1 for what is asked for
-	for more := true; more; {
-		more = false
+	facts = inOrder(slices.Clone(facts))
+	told := make([]*fact, 0, len(facts))
+	known := map[*fact]bool{}
+	tell := func(which func(*fact) bool) []*fact {
+		before := len(told)
 		for _, f := range facts {
-			from := 0
-			if f.kind == needed {
-				from = depth[f.from]
+			if !known[f] && which(f) {
+				known[f] = true
+				told = append(told, f)
 			}
-			if depth[f.to] == 0 && (f.kind == asked || from > 0) {
-				depth[f.to], more = from+1, true
+		}
+		return told[before:]
+	}
+	var follow func(p *project)
+	follow = func(p *project) {
+		for _, f := range facts {
+			if f.kind == needed && f.from.name == p.name && !known[f] {
+				for _, g := range tell(f.sameTeller) {
+					follow(g.to)
+				}
 			}
 		}
 	}
-	facts = inOrder(slices.Clone(facts))
-	slices.SortStableFunc(facts, func(a, b *fact) int {
-		if a.kind == needed && b.kind == needed {
-			return depth[a.from] - depth[b.from]
-		}
-		return int(a.kind) - int(b.kind)
-	})
-	return facts
+	for _, f := range tell(func(f *fact) bool { return f.kind == asked }) {
+		follow(f.to)
+	}
+	tell(func(*fact) bool { return true })
+	return told
 }
 
 type explainer struct {
@@ -208,21 +221,39 @@ func (e *explainer) lastLine(parts, refs []string) string {
 	return line
 }
 
-// sentences tells facts; what one asks for is told at once.
+// sentences tells facts; what one asks for or needs is told at once.
 func sentences(facts []*fact) []string {
 	var all []string
 	for i := 0; i < len(facts); i++ {
-		s := facts[i].sentence()
-		if f := facts[i]; f.kind == asked {
-			wanted := []string{f.wanted()}
-			for ; i+1 < len(facts) && facts[i+1].where == f.where; i++ {
-				wanted = append(wanted, facts[i+1].wanted())
+		s, f := facts[i].sentence(), facts[i]
+		if f.kind == asked || f.kind == needed {
+			same := facts[i:]
+			if end := slices.IndexFunc(same, func(g *fact) bool { return !f.sameTeller(g) }); end >= 0 {
+				same = same[:end]
 			}
-			s = f.where + " asks for " + enumerate(slices.Compact(wanted), " and ")
+			s = f.teller() + wishes(same)
+			i += len(same) - 1
 		}
 		if !slices.Contains(all, s) {
 			all = append(all, s)
 		}
 	}
 	return all
+}
+
+// wishes writes what several facts ask for, what does not exist at the end.
+func wishes(facts []*fact) string {
+	var wanted []string
+	for _, exists := range []bool{true, false} {
+		for _, f := range facts {
+			if w := f.wanted(); strings.Contains(w, ", ") != exists {
+				wanted = append(wanted, w)
+			}
+		}
+	}
+	// A need of an extra comes with one of the project.
+	wanted = slices.DeleteFunc(slices.Compact(wanted), func(w string) bool {
+		return slices.ContainsFunc(wanted, func(other string) bool { return strings.HasPrefix(other, w+"[") })
+	})
+	return enumerate(wanted, " and ")
 }

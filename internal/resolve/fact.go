@@ -1,16 +1,19 @@
 package resolve
 
+import "curdling/internal/version"
+
 // fact is what an incompatibility rests on that was not derived.
 type fact struct {
 	kind  factKind
-	order int      // of being stated
-	where string   // asked, limited: who says so
-	from  *project // needed: who needs it,
-	extra *project // with this extra, or nil,
-	in    set      // in these versions
-	to    *project // what it is about
-	set   set      // the versions of it that are asked for, or that the fact excludes
-	what  string   // asked, limited, needed: the requirement without its marker, "" for several
+	order int         // of being stated
+	where string      // asked, limited: who says so
+	from  *project    // needed: who needs it,
+	extra *project    // with this extra, or nil,
+	in    set         // in these versions
+	to    *project    // what it is about
+	set   set         // the versions of it that are asked for, or that the fact excludes
+	what  string      // asked, limited, needed: the requirement without its marker, "" for several
+	asks  version.Set // of a closed fact: set, before it was closed
 }
 
 type factKind uint8

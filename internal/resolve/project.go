@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"slices"
+	"strings"
 
 	"curdling/internal/dist"
 	"curdling/internal/marker"
@@ -52,6 +53,7 @@ type release struct {
 	files   []*dist.File    // that may be used, most preferred first
 	failed  map[string]bool // files that turned out to be unusable, by fileKey
 	reason  string          // why a file may not be used
+	told    bool            // to Problem.Trace: why it is left
 
 	admitted bool // it counts as final: see Candidate.Admitted
 	requires []requirement.Requirement
@@ -92,7 +94,9 @@ func (n *need) what() string {
 		return r.String()
 	}
 	r.Specifiers = version.Specifiers{}
-	return r.String() + " " + n.Specifiers.String()
+	specifiers := strings.Split(n.Specifiers.String(), ",")
+	slices.SortStableFunc(specifiers, func(a, b string) int { return strings.Index("=~><!", a[:1]) - strings.Index("=~><!", b[:1]) })
+	return r.String() + " " + strings.Join(specifiers, ",")
 }
 
 // String gives name and version: "flask 3.0.0".

@@ -23,6 +23,9 @@
 //     The solver does not go through older versions of other projects in
 //     search of one that would give the permission.
 //
+// Builds. The metadata of a source distribution may have to be built. Unless the
+// user asks for its project, it is read only once everything else is decided.
+//
 // A requirement is in force when the user asks for it, or when a chosen
 // version (and extra) needs it and its marker holds.
 //
@@ -68,6 +71,14 @@ type Source interface {
 	Requires(ctx context.Context, f dist.File) ([]requirement.Requirement, error)
 }
 
+// Hinter is a Source that can advise on conflicts.
+type Hinter interface {
+	// Hint tells what the user may do about a project of which the candidates in
+	// want cannot be used, or do not exist: "it is on other.example.org too,
+	// which is asked only with --index-strategy ...". "" is no advice.
+	Hint(name dist.Name, want version.Set) string
+}
+
 // Candidate is a file that may be chosen.
 type Candidate struct {
 	dist.File
@@ -100,6 +111,7 @@ type Problem struct {
 	Constraints  []Wanted           // restrict versions of what is needed anyway
 	Markers      marker.Environment // what markers are evaluated with
 	Prereleases  bool               // all prereleases are admitted
+	Trace        func(Step)         // is told each step as it is taken; nil: nobody is
 }
 
 // Wanted is a requirement and who states it.

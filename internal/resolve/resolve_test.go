@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,7 +19,7 @@ import (
 	"curdling/internal/version"
 )
 
-var update = flag.Bool("update", false, "write the texts of conflicts into testdata")
+var update = flag.Bool("update", false, "write the texts of conflicts and steps into testdata")
 
 // TestUniverses solves every case under testdata.
 func TestUniverses(t *testing.T) {
@@ -37,7 +38,7 @@ func TestUniverses(t *testing.T) {
 			t.Fatalf("%s: %v", file, err)
 		}
 		if *update {
-			writeConflicts(t, file, string(text), universes)
+			writeTexts(t, file, string(text), universes)
 			continue
 		}
 		for _, u := range universes {
@@ -61,13 +62,20 @@ func testUniverse(t *testing.T, u *universe) {
 			t.Errorf("no solution; want %q", u.solution)
 		}
 	case err != nil:
-		t.Fatal(err)
+		if err.Error() != u.failure {
+			t.Errorf("error %v; want %q", err, u.failure)
+		}
 	default:
 		if diff := cmp.Diff(u.solution, solution.render()); diff != "" {
 			t.Errorf("solution (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff(u.warnings, warnings(solution)); diff != "" {
 			t.Errorf("warnings (-want +got):\n%s", diff)
+		}
+	}
+	if u.trace != nil {
+		if diff := cmp.Diff(u.trace, u.steps); diff != "" {
+			t.Errorf("steps (-want +got):\n%s", diff)
 		}
 	}
 	if read := strings.Join(src.read, ", "); u.read != "-" && u.read != read {
@@ -84,17 +92,23 @@ func testUniverse(t *testing.T, u *universe) {
 	}
 }
 
-// writeConflicts puts the texts that come out now into a file of cases.
-func writeConflicts(t *testing.T, file, text string, universes []*universe) {
+// writeTexts puts the conflicts and steps that come out now into a file of cases.
+func writeTexts(t *testing.T, file, text string, universes []*universe) {
 	t.Helper()
 	for _, u := range universes {
-		_, _, err := u.solve(t)
-		if u.conflict == "" || err == nil {
-			continue
+		title := "== " + u.title + "\n"
+		before, rest, _ := strings.Cut(text, title)
+		replace := func(word, old, by string) {
+			block := func(s string) string { return "\n" + word + "\n    " + strings.ReplaceAll(s, "\n", "\n    ") + "\n" }
+			rest = strings.Replace(rest, block(old), block(by), 1)
 		}
-		before, rest, _ := strings.Cut(text, "== "+u.title+"\n")
-		indented := func(s string) string { return "\nconflict\n    " + strings.ReplaceAll(s, "\n", "\n    ") + "\n" }
-		text = before + "== " + u.title + "\n" + strings.Replace(rest, indented(u.conflict), indented(err.Error()), 1)
+		if _, _, err := u.solve(t); err != nil && u.conflict != "" {
+			replace("conflict", u.conflict, err.Error())
+		}
+		if u.trace != nil {
+			replace("trace", strings.Join(u.trace, "\n"), strings.Join(u.steps, "\n"))
+		}
+		text = before + title + rest
 	}
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -238,12 +252,106 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestGraph holds the graph that lock files need: what comes by extras, by a
+// project's extras of its own, and by markers.
+func TestGraph(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	m.add("web", "2.0", "core", `h2>=4 ; extra == "http"`, `cache[fast]>=5 ; extra == "redis" and sys_platform == "linux"`,
+		`pywin ; extra == "redis" and sys_platform == "win32"`, `tomli ; python_version < "3.8"`, `web[http,redis] ; extra == "all"`)
+	m.add("core", "1.0", `h2 ; python_version >= "3.8"`, `docs ; extra == "docs"`)
+	m.add("h2", "4.1")
+	m.add("cache", "5.0", `hiredis ; extra == "fast"`, `core ; extra == "fast"`, "web")
+	m.add("hiredis", "3.0")
+	s, err := Solve(t.Context(), ask("web[all]", `core[docs] ; sys_platform == "win32"`), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range s.Chosen {
+		got = append(got, fmt.Sprintf("%s %v needs %v, needed by %q", c.File.Name, c.Extras, c.Needs, c.NeededBy))
+	}
+	want := []string{
+		`cache [fast] needs [core hiredis web], needed by ["web[redis] 2.0"]`,
+		`core [] needs [h2], needed by ["cache[fast] 5.0" "web 2.0"]`,
+		`h2 [] needs [], needed by ["core 1.0" "web[http] 2.0"]`,
+		`hiredis [] needs [], needed by ["cache[fast] 5.0"]`,
+		`web [all http redis] needs [cache core h2], needed by ["the command line" "cache 5.0"]`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("choices (-want +got):\n%s", diff)
+	}
+}
+
+// hinting notes what it is asked for advice on.
+type hinting struct {
+	*memory
+	wants map[dist.Name]version.Set
+}
+
+func (h hinting) Hint(name dist.Name, want version.Set) string {
+	h.wants[name] = want
+	return ""
+}
+
+func TestHintWants(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	for _, v := range []string{"2.1", "2.0", "1.0"} {
+		m.add("barred", v)
+		m.add("short", v)
+	}
+	for i := range 2 {
+		m.files["barred"][i].Barred = "no wheel for this platform"
+	}
+	for _, test := range []struct {
+		ask     string
+		name    dist.Name
+		in, out string
+	}{
+		{"barred>=2", "barred", "2.1", "1.0"},
+		{"short>=3", "short", "3.5", "2.1"},
+		{"nowhere", "nowhere", "1.0", ""},
+	} {
+		h := hinting{m, map[dist.Name]version.Set{}}
+		if _, err := Solve(t.Context(), ask(test.ask), h); err == nil {
+			t.Fatalf("%s: no conflict", test.ask)
+		}
+		want, asked := h.wants[test.name]
+		if !asked || !want.Contains(version.MustParse(test.in)) || test.out != "" && want.Contains(version.MustParse(test.out)) {
+			t.Errorf("%s: advice on %s wanted (%v); want one on %s, not on %s", test.ask, want, asked, test.in, test.out)
+		}
+	}
+}
+
+// TestForeignTexts is about reasons that come from an index.
+func TestForeignTexts(t *testing.T) {
+	t.Parallel()
+	m := newMemory()
+	m.add("a", "1.0")
+	m.files["a"][0].Yanked = true
+	m.files["a"][0].YankedReason = "gone\n\x1b[2Jhint: pay " + strings.Repeat("long", 100)
+	var steps []string
+	p := ask("a")
+	p.Trace = func(s Step) { steps = append(steps, s.String()) }
+	_, err := Solve(t.Context(), p, m)
+	if err == nil || !strings.Contains(err.Error(), "a 1.0 is yanked (gone  [2Jhint: pay long") || len(err.Error()) > 600 {
+		t.Errorf("got %q", err)
+	}
+	m.add("a", "0.9")
+	if _, err := Solve(t.Context(), p, m); err != nil || strings.ContainsAny(steps[0], "\n\x1b") {
+		t.Errorf("got %v and %q", err, steps)
+	}
+}
+
 // TestHugeConflict is about a text that stays readable.
 func TestHugeConflict(t *testing.T) {
 	t.Parallel()
 	_, err := Solve(t.Context(), ask("front >=1.300", "base <1.5"), staircase(400))
 	want := `the requirements cannot be met:
-  front >=1.300 needs back >=1.300, and back >=1.300 needs base >=1.15, but the command line asks for front >=1.300 and base <1.5`
+  the command line asks for front >=1.300 and base <1.5
+  front >=1.300 needs back >=1.300
+  but back >=1.300 needs base >=1.15`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}

@@ -23,6 +23,8 @@ type solver struct {
 	facts    int // stated
 
 	toEarly, toLate []*project // that the next reorder gives a role
+	toRedo          []*project // that the next reorder goes back to before
+	taken           []*release // that Problem.Trace was told of
 }
 
 type projectKey struct{ name, extra dist.Name }
@@ -64,7 +66,7 @@ func (s *solver) begin() error {
 		}
 		n := newNeed(w.Requirement)
 		p := s.project(n.Name, "")
-		p.wants = append(p.wants, n)
+		p.wants, p.requested = append(p.wants, n), true
 		s.state(&fact{kind: asked, where: w.where(), to: p, set: *p.admitted(n), what: n.what()})
 		for _, e := range n.Extras {
 			s.state(&fact{kind: asked, where: w.where(), to: s.project(n.Name, e), set: everything(), what: n.what()})
@@ -124,7 +126,13 @@ func (s *solver) solve() (*Solution, error) {
 		if failure := s.settle(); failure != nil {
 			return nil, s.conflict(failure)
 		}
-		if s.reorder() || s.expandExtras() {
+		if s.problem.Trace != nil {
+			s.traceUndone("")
+		}
+		if back := s.reorder(); back || s.expandExtras() {
+			if back && s.problem.Trace != nil {
+				s.traceUndone("what it keeps conflicting with is chosen first")
+			}
 			continue
 		}
 		if done, err := s.next(); err != nil {
@@ -138,20 +146,27 @@ func (s *solver) solve() (*Solution, error) {
 // next decides for the most urgent project, or states why it cannot.
 func (s *solver) next() (done bool, err error) {
 	var held *project
+	var costly *release
 	for p := range s.undecided() {
 		r, c, err := s.choose(p)
 		switch {
 		case err != nil:
 			return false, err
-		case c == found:
+		case c == found && !s.waits(r):
 			return false, s.try(r)
+		case c == found && costly == nil:
+			costly = r
+		case c == found:
 		case c == none:
 			return false, nil
 		case held == nil:
 			held = p
 		}
 	}
-	if held == nil {
+	switch {
+	case costly != nil:
+		return false, s.try(costly)
+	case held == nil:
 		return true, nil
 	}
 	s.exclude(held)
@@ -179,6 +194,9 @@ func (s *solver) try(r *release) error {
 			s.enqueue(&p.pkg)
 			return nil
 		}
+	}
+	if s.problem.Trace != nil {
+		s.traceTaken(r)
 	}
 	p.chosen = r
 	s.decide(&p.pkg, r.place, version.Set{})

@@ -1,7 +1,9 @@
 package resolve
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -25,8 +27,14 @@ import (
 //	flask 4.0 barred needs Python >=3.14
 //	flask 3.1 yanked has a bug
 //	flask 3.2 unusable its metadata is broken
+//	flask 3.3 python >=3.12          barred where the Python does not fit
+//	flask 3.4 sdist                  known only as a source distribution
+//	flask 3.5 sdist fails no C compiler    its metadata cannot be had at all
+//	hint flask try another index     what the source advises on a project
 //	place index                      what follows is found in a second place
 //	listed                           candidates in the order written, not newest first
+//	lowest                           lowest first
+//	lowest direct                    lowest first of what the user asks for
 //	ask flask & click<9              requirements of the command line
 //	ask flask from requirements.txt:3
 //	limit werkzeug<4 from limits.txt:1
@@ -37,6 +45,9 @@ import (
 //	    werkzeug 3.1
 //	conflict                         or the text of the error
 //	    ...
+//	error flask 3.5: no C compiler   or an error that is no conflict
+//	trace                            expected steps, each a line
+//	    took flask 3.0: the command line asks for flask
 //	warning flask 3.0 has no extra x
 //	read flask 3.0, werkzeug 3.1     expected calls of Requires, in order
 //	index asked for flask            expected projects that were looked for in that place
@@ -44,10 +55,15 @@ type universe struct {
 	title   string
 	places  []*place
 	listed  bool
+	lowest  string // "", "all" or "direct"
+	hints   map[dist.Name]string
 	problem Problem
 
 	solution []string
 	conflict string
+	failure  string
+	trace    []string
+	steps    []string // that were told
 	warnings []string
 	read     string // "-": not stated
 	asked    map[string]string
@@ -63,6 +79,7 @@ type place struct {
 type entry struct {
 	Candidate
 	unusable string
+	fails    string
 	requires []requirement.Requirement
 }
 
@@ -105,6 +122,7 @@ func parseUniverses(text string) ([]*universe, error) {
 		}
 	}
 	for _, u := range all {
+		u.fitPython()
 		u.sort()
 	}
 	return all, nil
@@ -119,7 +137,7 @@ type universeParser struct {
 }
 
 func newUniverseParser(title string) *universeParser {
-	u := &universe{title: title, read: "-", asked: map[string]string{}}
+	u := &universe{title: title, read: "-", asked: map[string]string{}, hints: map[dist.Name]string{}}
 	u.problem.Markers = markers("3.11")
 	p := &universeParser{u: u}
 	p.at("index")
@@ -127,11 +145,16 @@ func newUniverseParser(title string) *universeParser {
 }
 
 func markers(python string) marker.Environment {
+	full := python + ".0"
+	if major, minor, ok := strings.Cut(python, "."); strings.Contains(minor, ".") && ok {
+		minor, _, _ = strings.Cut(minor, ".")
+		python, full = major+"."+minor, python
+	}
 	return marker.Environment{
-		"python_version": python, "python_full_version": python + ".0",
+		"python_version": python, "python_full_version": full,
 		"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix",
 		"platform_machine": "x86_64", "implementation_name": "cpython",
-		"implementation_version": python + ".0", "platform_python_implementation": "CPython",
+		"implementation_version": full, "platform_python_implementation": "CPython",
 		"platform_release": "6.1.0", "platform_version": "#1 SMP",
 	}
 }
@@ -167,6 +190,16 @@ func (p *universeParser) line(line string) error {
 		p.at(rest)
 	case "listed":
 		p.u.listed = true
+	case "lowest":
+		p.u.lowest = cmp.Or(rest, "all")
+	case "hint":
+		name, text, _ := strings.Cut(rest, " ")
+		p.u.hints[dist.Name(name)] = text
+	case "error":
+		p.u.failure = rest
+	case "trace":
+		p.u.trace = []string{}
+		p.expected = &p.u.trace
 	case "pre":
 		p.u.problem.Prereleases = true
 	case "python":
@@ -201,16 +234,24 @@ func (p *universeParser) releases(word, rest string) error {
 		switch word {
 		case "needs":
 			return p.needs(rest)
-		case "barred", "yanked", "unusable":
+		case "sdist":
 			for _, e := range p.entries {
-				switch word {
-				case "barred":
-					e.Barred = rest
-				case "yanked":
-					e.Yanked, e.YankedReason = true, rest
-				default:
-					e.unusable = rest
-				}
+				e.Kind, e.Filename = dist.Sdist, fmt.Sprintf("%s-%s.tar.gz", e.Name, e.Version)
+			}
+			continue
+		case "python":
+			word, rest, _ = strings.Cut(rest, " ")
+			spec, err := version.ParseSpecifiers(word)
+			if err != nil {
+				return err
+			}
+			for _, e := range p.entries {
+				e.RequiresPython = spec
+			}
+			continue
+		case "barred", "yanked", "unusable", "fails":
+			for _, e := range p.entries {
+				e.flaw(word, rest)
 			}
 			return nil
 		}
@@ -221,6 +262,19 @@ func (p *universeParser) releases(word, rest string) error {
 		p.entries = append(p.entries, p.place.entry(name, v))
 	}
 	return nil
+}
+
+func (e *entry) flaw(kind, why string) {
+	switch kind {
+	case "barred":
+		e.Barred = why
+	case "yanked":
+		e.Yanked, e.YankedReason = true, why
+	case "unusable":
+		e.unusable = why
+	case "fails":
+		e.fails = why
+	}
 }
 
 func (p *universeParser) needs(text string) error {
@@ -257,13 +311,33 @@ func wanted(text string, to *[]Wanted) error {
 	return nil
 }
 
+// fitPython bars what does not fit the Python, as sources do.
+func (u *universe) fitPython() {
+	python := version.MustParse(u.problem.Markers["python_full_version"])
+	for _, p := range u.places {
+		for _, entries := range p.files {
+			for _, e := range entries {
+				if !e.RequiresPython.Contains(python) {
+					e.Barred = cmp.Or(e.Barred, "needs Python "+e.RequiresPython.String())
+				}
+			}
+		}
+	}
+}
+
 func (u *universe) sort() {
 	if u.listed {
 		return
 	}
 	for _, p := range u.places {
-		for _, entries := range p.files {
-			slices.SortStableFunc(entries, func(a, b *entry) int { return b.Version.Compare(a.Version) })
+		for name, entries := range p.files {
+			asked := slices.ContainsFunc(u.problem.Requirements, func(w Wanted) bool { return w.Name == name })
+			slices.SortStableFunc(entries, func(a, b *entry) int {
+				if u.lowest == "all" || u.lowest == "direct" && asked {
+					a, b = b, a
+				}
+				return b.Version.Compare(a.Version)
+			})
 		}
 	}
 }
@@ -315,16 +389,25 @@ func (s *universeSource) Files(_ context.Context, name dist.Name, want version.S
 func (s *universeSource) Requires(_ context.Context, f dist.File) ([]requirement.Requirement, error) {
 	e := s.entries[fileKey(&f)]
 	s.read = append(s.read, string(f.Name)+" "+f.Version.String())
-	if e.unusable != "" {
+	switch {
+	case e.unusable != "":
 		return nil, &Unusable{Reason: e.unusable}
+	case e.fails != "":
+		return nil, errors.New(e.fails)
 	}
 	return e.requires, nil
 }
+
+// Hint implements Hinter.
+func (s *universeSource) Hint(name dist.Name, _ version.Set) string { return s.hints[name] }
 
 // solve gives the solver's answer, and what it asked.
 func (u *universe) solve(t testing.TB) (*Solution, *universeSource, error) {
 	t.Helper()
 	src := newUniverseSource(u)
+	if u.trace != nil {
+		u.steps, u.problem.Trace = nil, func(s Step) { u.steps = append(u.steps, s.String()) }
+	}
 	solution, err := Solve(t.Context(), u.problem, src)
 	return solution, src, err
 }

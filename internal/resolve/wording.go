@@ -1,9 +1,11 @@
 package resolve
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Bounds on what is told one by one.
@@ -11,7 +13,22 @@ const (
 	maxRuns    = 4 // of versions
 	maxStock   = 5 // versions
 	maxReasons = 3
+	maxReason  = 200 // runes
 )
+
+// plain makes one line of a text that others wrote, without what a terminal may obey.
+func plain(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > maxReason {
+		text = string(runes[:maxReason]) + "..."
+	}
+	return text
+}
 
 // enumerate writes "a, b and c".
 func enumerate(items []string, conjunction string) string {
@@ -45,7 +62,7 @@ func (p *project) describe(s *set, extra *project, conjunction string) string {
 func (p *project) runs(s *set) []string {
 	s.fit(&p.pkg)
 	if s.first() < 0 && !s.rest.IsEmpty() {
-		return strings.Split(strings.Trim(s.rest.String(), "*"), " or ")
+		return joined(strings.Split(strings.Trim(s.rest.String(), "*"), " or "))
 	}
 	open := p.complete || !s.rest.IsEmpty()
 	var runs []string
@@ -71,6 +88,22 @@ func (p *project) runs(s *set) []string {
 		default:
 			runs = append(runs, "")
 		}
+	}
+	return runs
+}
+
+// joined takes ranges together of which one begins where the other ends:
+// ">=1.2,<1.3" and ">=1.3,<1.4".
+func joined(ranges []string) []string {
+	var runs []string
+	for _, next := range ranges {
+		last := len(runs) - 1
+		low, high, _ := strings.Cut(next, ",")
+		if low, ok := strings.CutPrefix(low, ">="); ok && last >= 0 && strings.HasSuffix(runs[last], "<"+low) {
+			runs[last] = strings.TrimSuffix(strings.TrimSuffix(runs[last], "<"+low)+high, ",")
+			continue
+		}
+		runs = append(runs, next)
 	}
 	return runs
 }
@@ -117,11 +150,11 @@ func (p *project) stock() string {
 }
 
 // reasons tells why the versions in s cannot be used, the newest first.
-func (p *project) reasons(s *set) string {
+func (p *project) reasons(s *set, why func(*release) string) string {
 	var reasons []string
 	of := map[string]*set{}
 	for _, place := range slices.Backward(p.sorted(s)) {
-		reason := p.release(p.versions[place]).reason
+		reason := plain(why(p.release(p.versions[place])))
 		if of[reason] == nil {
 			none := nothing(&p.pkg)
 			of[reason] = &none
@@ -136,7 +169,7 @@ func (p *project) reasons(s *set) string {
 		if i == maxReasons {
 			return strings.Join(reasons[:i], "; ") + fmt.Sprintf("; and %d more reasons", len(reasons)-i)
 		}
-		reasons[i] = enumerate(p.runs(of[reason]), " and ") + ": " + reason
+		reasons[i] = enumerate(p.runs(of[reason]), " and ") + ": " + cmp.Or(reason, "no reason is given")
 	}
 	return strings.Join(reasons, "; ")
 }
