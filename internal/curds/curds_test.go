@@ -214,3 +214,58 @@ func TestMemory(t *testing.T) {
 		t.Errorf("got %q, %v", b, ok)
 	}
 }
+
+// TestNoLocks: where there are no locks, everything works without.
+func TestNoLocks(t *testing.T) {
+	t.Parallel()
+	c, content := openTest(t), wheeltest.Build(demo)
+	locks := filepath.Join(c.Dir(), "locks")
+	if err := os.Remove(locks); err != nil {
+		t.Fatal(err)
+	}
+	write(t, locks, "a file, so that no lock can be made in it")
+	for range 2 {
+		done, err := c.Use(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer done()
+	}
+	f := demoFile(t, content)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if _, _, err := c.Fetch(t.Context(), f, download(content)); err != nil {
+				t.Error(err)
+			}
+			tree, err := c.Tree(t.Context(), f.SHA256)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var compiler fakeCompiler
+			if b, err := c.Bytecode(t.Context(), tree, cpython311, compiler.compile); err != nil || len(b.Files) != 1 {
+				t.Error(b, err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, _, err := c.Prune(t.Context(), 0, Wait{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Clean(t.Context(), nil, Wait{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenNowhere(t *testing.T) {
+	t.Parallel()
+	if _, err := Open(""); err == nil || !strings.Contains(err.Error(), "HOME") || !strings.Contains(err.Error(), "CURD_CACHE") {
+		t.Error(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, "")
+	if _, err := Open(filepath.Join(file, "curds")); err == nil || !strings.Contains(err.Error(), file) {
+		t.Error(err)
+	}
+}

@@ -57,26 +57,26 @@ func (c *Curds) Fetch(ctx context.Context, f dist.File, download func(w *os.File
 func (c *Curds) keep(f dist.File, write func(w *os.File) (sha256 string, err error)) (path, sha256 string, err error) {
 	tmp, err := os.MkdirTemp(c.Temp(), "file-")
 	if err != nil {
-		return "", "", fmt.Errorf("own cache: %w", err)
+		return "", "", c.failed(err)
 	}
 	defer os.RemoveAll(tmp)
 	w, err := os.OpenFile(filepath.Join(tmp, f.Filename), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return "", "", fmt.Errorf("own cache: %w", err)
+		return "", "", c.failed(err)
 	}
 	defer w.Close()
 	sha256, err = write(w)
 	if err != nil {
-		return "", "", err
+		return "", "", c.full(err)
 	}
 	if f.SHA256 != "" && sha256 != f.SHA256 {
 		return "", "", fmt.Errorf("%s: its sha256 is %s, expected was %s", f.Filename, sha256, f.SHA256)
 	}
 	if err := w.Sync(); err != nil {
-		return "", "", fmt.Errorf("own cache: %w", err)
+		return "", "", c.failed(err)
 	}
 	if err := os.Chmod(tmp, 0o755); err != nil {
-		return "", "", fmt.Errorf("own cache: %w", err)
+		return "", "", c.failed(err)
 	}
 	if err := c.place(tmp, c.fileDir(sha256)); err != nil {
 		return "", "", err
@@ -92,13 +92,13 @@ func (c *Curds) keep(f dist.File, write func(w *os.File) (sha256 string, err err
 // first, what it put there is as good, and dir is left to be removed.
 func (c *Curds) place(dir, final string) error {
 	if err := os.MkdirAll(filepath.Dir(final), 0o755); err != nil {
-		return fmt.Errorf("own cache: %w", err)
+		return c.failed(err)
 	}
 	if err := os.Rename(dir, final); err != nil {
 		if _, serr := os.Stat(final); serr == nil {
 			return nil
 		}
-		return fmt.Errorf("own cache: %w", err)
+		return c.failed(err)
 	}
 	return nil
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -100,7 +100,7 @@ func (c *Curds) items(kind Kind) ([]string, error) {
 	dir := filepath.Join(c.dir, string(kind))
 	names, err := fs.Glob(os.DirFS(dir), depth[kind])
 	if err != nil {
-		return nil, fmt.Errorf("own cache: %w", err)
+		return nil, c.failed(err)
 	}
 	for i, name := range names {
 		names[i] = filepath.Join(dir, filepath.FromSlash(name))
@@ -208,7 +208,7 @@ func (c *Curds) discard(ctx context.Context, w Wait, choose func(*bin) error) ([
 func (c *Curds) newBin(ctx context.Context) (*bin, error) {
 	dir, err := os.MkdirTemp(c.Temp(), "gone-")
 	if err != nil {
-		return nil, fmt.Errorf("own cache: %w", err)
+		return nil, c.failed(err)
 	}
 	return &bin{Curds: c, ctx: ctx, dir: dir, used: map[Kind]*Usage{}}, nil
 }
@@ -247,7 +247,7 @@ func (b *bin) take(kind Kind, path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("own cache: %w", err)
+		return b.failed(err)
 	}
 	u.Count++
 	return nil
@@ -265,8 +265,9 @@ func (b *bin) empty() (removed []Usage, err error) {
 		}
 		removed = append(removed, *u)
 	}
-	if err := os.RemoveAll(b.dir); err != nil {
-		return removed, fmt.Errorf("own cache: %w", err)
+	// Over NFS a file that a process still reads stays, as .nfs and a number: a later sweep finds it closed.
+	if err := os.RemoveAll(b.dir); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.EBUSY) {
+		return removed, b.failed(err)
 	}
 	return removed, nil
 }

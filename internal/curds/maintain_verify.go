@@ -143,7 +143,7 @@ func (v *verifier) inspect(kind Kind, path string) (read int64, wrong error) {
 	return read, err
 }
 
-// inspectTree holds a tree against its manifest, whatever boot that is of.
+// inspectTree holds a tree against its manifest, and its bytecode against its lists, whatever boot they are of.
 func inspectTree(path string) (read int64, err error) {
 	manifest := filepath.Join(path, "manifest")
 	t := wheel.Tree{Dir: filepath.Join(path, "tree")}
@@ -163,6 +163,17 @@ func inspectTree(path string) (read int64, err error) {
 	}
 	if !intact(t) {
 		return read, fmt.Errorf("%s %s: its files are not those of the wheel any more", t.Manifest.Name, t.Manifest.Version)
+	}
+	compiled, _ := fs.Glob(os.DirFS(path), "bytecode-*") // the pattern is right
+	for _, name := range compiled {
+		read += bytesOf(filepath.Join(path, name))
+		b, _, err := openBytecode(filepath.Join(path, name))
+		if err == nil {
+			err = b.check()
+		}
+		if err != nil {
+			return read, fmt.Errorf("%s %s: %w", t.Manifest.Name, t.Manifest.Version, err)
+		}
 	}
 	return read, nil
 }

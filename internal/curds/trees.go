@@ -65,18 +65,25 @@ func (c *Curds) readTree(dir string) (wheel.Tree, bool) {
 // intact reads every file of a tree and tells whether each is what the manifest says.
 func intact(t wheel.Tree) bool {
 	for _, f := range t.Manifest.Files {
-		r, err := os.Open(filepath.Join(t.Dir, filepath.FromSlash(f.Path)))
-		if err != nil {
-			return false
-		}
-		h := sha256.New()
-		_, err = io.Copy(h, r)
-		r.Close()
-		if err != nil || base64.RawURLEncoding.EncodeToString(h.Sum(nil)) != f.SHA256 {
+		if sum, err := hashFile(filepath.Join(t.Dir, filepath.FromSlash(f.Path))); err != nil || sum != f.SHA256 {
 			return false
 		}
 	}
 	return true
+}
+
+// hashFile gives a file's SHA-256 as RECORD writes it.
+func hashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)), nil
 }
 
 // unpack makes the tree under a temporary name and moves it to dir, in the place of one that is broken.
@@ -88,26 +95,29 @@ func (c *Curds) unpack(ctx context.Context, sha256, dir string) (wheel.Tree, err
 	defer w.Close()
 	tmp, err := os.MkdirTemp(c.Temp(), "tree-")
 	if err != nil {
-		return wheel.Tree{}, fmt.Errorf("own cache: %w", err)
+		return wheel.Tree{}, c.failed(err)
 	}
 	defer os.RemoveAll(tmp)
 	t, err := w.Unpack(ctx, filepath.Join(tmp, "tree"))
 	if err != nil {
-		return wheel.Tree{}, err
+		return wheel.Tree{}, c.full(err)
 	}
 	manifest, err := t.Manifest.MarshalBinary()
 	if err != nil {
 		return wheel.Tree{}, err
 	}
 	if err := os.WriteFile(filepath.Join(tmp, "manifest"), append([]byte(c.boot+"\n"), manifest...), 0o644); err != nil {
-		return wheel.Tree{}, fmt.Errorf("own cache: %w", err)
+		return wheel.Tree{}, c.failed(err)
 	}
 	if err := os.Chmod(tmp, 0o755); err != nil {
-		return wheel.Tree{}, fmt.Errorf("own cache: %w", err)
+		return wheel.Tree{}, c.failed(err)
+	}
+	if t, ok := c.readTree(dir); ok { // where there are no locks
+		return t, nil
 	}
 	if _, err := os.Stat(dir); err == nil { // broken: out of the way
 		if err := os.Rename(dir, filepath.Join(tmp, "broken")); err != nil {
-			return wheel.Tree{}, fmt.Errorf("own cache: %w", err)
+			return wheel.Tree{}, c.failed(err)
 		}
 	}
 	if err := c.place(tmp, dir); err != nil {
@@ -140,7 +150,7 @@ func (c *Curds) openWheel(sha256 string) (w openFile, err error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return w, fmt.Errorf("own cache: %w", err)
+		return w, c.failed(err)
 	}
 	w.Closer = f
 	info, err := f.Stat()

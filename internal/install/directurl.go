@@ -1,9 +1,13 @@
 package install
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"unicode"
 	"unicode/utf16"
 )
 
@@ -17,9 +21,29 @@ type DirectURL struct {
 	VCS          *VCSInfo     `json:"vcs_info,omitempty"`
 }
 
-// ArchiveInfo is an archive: hashes in hex by algorithm.
+// ArchiveInfo is an archive: hashes in hex by algorithm. UnmarshalJSON takes the
+// old key "hash" ("sha256=ab") where there are no "hashes".
 type ArchiveInfo struct {
 	Hashes map[string]string `json:"hashes,omitempty"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *ArchiveInfo) UnmarshalJSON(b []byte) error {
+	var v struct {
+		Hash   string
+		Hashes map[string]string
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	a.Hashes = nil
+	if algorithm, digest, ok := strings.Cut(v.Hash, "="); ok {
+		a.Hashes = map[string]string{algorithm: digest}
+	}
+	if len(v.Hashes) > 0 {
+		a.Hashes = v.Hashes
+	}
+	return nil
 }
 
 // DirInfo is a local folder.
@@ -35,6 +59,52 @@ type VCSInfo struct {
 }
 
 const maxDirectURL = 1 << 20 // bytes of direct_url.json
+
+// ParseDirectURL reads direct_url.json. As for pip, one that does not say
+// exactly one of archive, folder and repository is an error; so are controls in its values.
+func ParseDirectURL(b []byte) (*DirectURL, error) {
+	if len(b) > maxDirectURL {
+		return nil, fmt.Errorf("direct_url.json: more than %d bytes", maxDirectURL)
+	}
+	u := new(DirectURL)
+	if err := json.Unmarshal(b, u); err != nil {
+		return nil, fmt.Errorf("direct_url.json: %w", err)
+	}
+	if err := u.check(); err != nil {
+		return nil, fmt.Errorf("direct_url.json: %w", err)
+	}
+	return u, nil
+}
+
+func (u *DirectURL) check() error {
+	values := []string{u.URL, u.Subdirectory}
+	kinds := 0
+	if u.Archive != nil {
+		kinds++
+		for algorithm, digest := range u.Archive.Hashes {
+			values = append(values, algorithm, digest)
+		}
+	}
+	if u.Dir != nil {
+		kinds++
+	}
+	if u.VCS != nil {
+		kinds++
+		values = append(values, u.VCS.VCS, u.VCS.CommitID, u.VCS.RequestedRevision)
+		if u.VCS.VCS == "" || u.VCS.CommitID == "" {
+			return errors.New("vcs_info lacks vcs or commit_id")
+		}
+	}
+	if u.URL == "" || kinds != 1 {
+		return errors.New("needs a url and one of archive_info, dir_info and vcs_info")
+	}
+	for _, v := range values {
+		if strings.ContainsFunc(v, unicode.IsControl) {
+			return fmt.Errorf("controls in %q", v)
+		}
+	}
+	return nil
+}
 
 // Encode writes the JSON byte for byte as pip does: keys sorted, ASCII only,
 // and the old key "hash" beside "hashes".

@@ -11,7 +11,11 @@
 // is refused, since no launcher for them is there.
 //
 // Files are cloned or linked from the wheel's tree, or copied where the file
-// system can do neither: they share their content with the tree.
+// system can do neither: they share their content with the tree. What the
+// installer writes itself (RECORD and the like, scripts that name the
+// interpreter) never is a link. Bytecode, where an item has it, is linked like
+// the rest and listed in RECORD as pip lists what it has compiled; its sources
+// have the time of modification that it expects (see package curds).
 //
 // # Transactions
 //
@@ -37,10 +41,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
+	"curdling/internal/curds"
 	"curdling/internal/python"
 	"curdling/internal/wheel"
 )
@@ -48,11 +54,42 @@ import (
 // Env is where to install. The paths come from the interpreter.
 type Env struct{ Python *python.Interpreter }
 
+// Target is a folder as an environment of its own (pip's --target): packages lie
+// in dir itself, scripts, which start env's interpreter, in bin, headers in
+// include, and data where a wheel's .data/data says. Unlike pip, which
+// installs whatever is there already and then passes over, or with --upgrade
+// replaces, every top-level name that exists, curd treats it like any other
+// environment: List gives what is installed there, and of that alone the solver
+// knows; what satisfies stays, what must change is replaced whole. RECORD too
+// names the files where they are ("bin/flask"; pip leaves "../../bin/flask",
+// which is true only of the folder that it moves them from). The folder is
+// made where it is missing, and gets a lock file. That the system manages env
+// (PEP 668) does not matter.
+func Target(env Env, dir string) (Env, error) {
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o777)
+	}
+	if err != nil {
+		return Env{}, fmt.Errorf("target folder: %w", err)
+	}
+	p := *env.Python
+	include := "python" // both as pip has them
+	if p.Prefix != p.BasePrefix {
+		include = filepath.Join("site", filepath.Base(p.Include))
+	}
+	p.Prefix, p.Purelib, p.Platlib, p.Data = dir, dir, dir, dir
+	p.Scripts, p.Include = filepath.Join(dir, "bin"), filepath.Join(dir, "include", include)
+	p.SysPath, p.ExternallyManaged = []string{dir}, ""
+	return Env{&p}, nil
+}
+
 // Item is a distribution to install.
 type Item struct {
 	Tree      wheel.Tree
-	Requested bool   // asked for by the user, not only needed by another
-	DirectURL []byte // content of direct_url.json; nil: it came from an index
+	Bytecode  curds.Bytecode // of the tree, for the environment's interpreter; zero: none is installed
+	Requested bool           // asked for by the user, not only needed by another
+	DirectURL []byte         // content of direct_url.json; nil: it came from an index
 }
 
 // Plan is what shall change. Whatever is installed of the projects in Install is

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -347,31 +346,6 @@ func TestRemoveStaysInside(t *testing.T) {
 	}
 	if warnings.Load() != 5 {
 		t.Errorf("%d warnings", warnings.Load())
-	}
-}
-
-func TestLinkModes(t *testing.T) {
-	t.Parallel()
-	for _, mode := range []LinkMode{LinkAuto, LinkClone, LinkHard, LinkCopy} {
-		env := fakeEnv(t, t.TempDir())
-		p := trees(t, rich("1.0"))
-		if err := Apply(context.Background(), env, p, Options{LinkMode: mode}); err != nil {
-			t.Fatal(err)
-		}
-		a, err := os.Stat(filepath.Join(p.Install[0].Tree.Dir, "foo", "tool"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := os.Stat(filepath.Join(env.Python.Purelib, "foo", "tool"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if shared := os.SameFile(a, b); shared && mode == LinkCopy || !shared && mode == LinkHard && runtime.GOOS != "windows" {
-			t.Errorf("%s: one file: %t", mode, shared)
-		}
-		if a.Mode() != b.Mode() {
-			t.Errorf("%s: mode %s, want %s", mode, b.Mode(), a.Mode())
-		}
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"curdling/internal/curds"
 	"curdling/internal/dist"
 	"curdling/internal/wheel"
 )
@@ -47,8 +49,12 @@ type put struct {
 	job  *job
 	dest *dest
 	name string
-	// file is what is linked from the tree. Where it is nil, content is written.
+	// file is what is linked from the tree, bytecode what is linked from its
+	// folder. Where both are nil, content is written.
 	file       *wheel.ManifestFile
+	bytecode   *curds.BytecodeFile
+	source     *put      // of bytecode
+	modTime    time.Time // that the installed file must have; zero: it does not matter
 	content    []byte
 	executable bool
 	dropped    bool // another wheel's file takes its place
@@ -88,7 +94,10 @@ func (t *transaction) newJob(n int, item Item) (*job, error) {
 		return nil, err
 	}
 	j.info.maker = j
-	return j, t.addScripts(j)
+	if err := t.addScripts(j); err != nil {
+		return nil, err
+	}
+	return j, t.addBytecode(j)
 }
 
 // destination tells where a folder of the wheel goes; nil: nowhere, for .data itself.
@@ -333,6 +342,9 @@ func (t *transaction) clear(f *folder, name string) error {
 
 // same tells whether two puts write the same.
 func (p *put) same(q *put) bool {
+	if p.bytecode != nil && q.bytecode != nil {
+		return true // or the sources are not, which is said of them
+	}
 	if p.file == nil || q.file == nil {
 		return p.file == nil && q.file == nil && bytes.Equal(p.content, q.content) && p.executable == q.executable
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // The folders of a transaction, in Purelib. journalDir holds "journal" (once
@@ -18,6 +20,7 @@ import (
 const (
 	journalDir   = ".curdling-journal"
 	doneDir      = ".curdling-done"
+	leftDir      = ".curdling-left" // what could not be removed, because a process has it open (over NFS)
 	journalMagic = "curdling-journal 1"
 	maxJournal   = 256 << 20 // bytes
 )
@@ -135,7 +138,10 @@ func Recover(env Env) error {
 }
 
 func recoverIn(env Env, base string) error {
-	dir, done := filepath.Join(base, journalDir), filepath.Join(base, doneDir)
+	dir, done, left := filepath.Join(base, journalDir), filepath.Join(base, doneDir), filepath.Join(base, leftDir)
+	if exists(left) {
+		_ = os.RemoveAll(left) // or the next time
+	}
 	if exists(dir) {
 		if err := undo(env, base); err != nil {
 			return err
@@ -245,5 +251,12 @@ func (j *journal) finish(base string) error {
 	for _, dir := range j.Prune {
 		_ = os.Remove(dir) // fails where something is in it, which is as it should be
 	}
-	return os.RemoveAll(filepath.Join(base, doneDir))
+	done, left := filepath.Join(base, doneDir), filepath.Join(base, leftDir)
+	err := os.RemoveAll(done)
+	if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EBUSY) {
+		if err = os.MkdirAll(left, 0o777); err == nil {
+			err = os.Rename(done, filepath.Join(left, strconv.FormatInt(time.Now().UnixNano(), 36)))
+		}
+	}
+	return err
 }

@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // LinkMode says how files get from a wheel's tree into an environment.
@@ -22,12 +25,26 @@ const (
 	LinkCopy
 )
 
-func (m LinkMode) String() string { return [...]string{"auto", "clone", "hardlink", "copy"}[m] }
+var linkModes = [...]string{"auto", "clone", "hardlink", "copy"}
+
+func (m LinkMode) String() string { return linkModes[m] }
+
+// ParseLinkMode reads what String gives; "" is LinkAuto.
+func ParseLinkMode(s string) (LinkMode, error) {
+	if s == "" {
+		return LinkAuto, nil
+	}
+	if at := slices.Index(linkModes[:], s); at >= 0 {
+		return LinkMode(at), nil
+	}
+	return 0, fmt.Errorf("link mode %q: is none of %s", s, strings.Join(linkModes[:], ", "))
+}
 
 // A linker remembers for each pair of file systems what they can do.
 type linker struct {
 	wanted LinkMode
 	warn   func(string)
+	said   sync.Once // that it does not go the wanted way
 	mu     sync.Mutex
 	pairs  map[[2]uint64]*linkPair
 }
@@ -35,7 +52,8 @@ type linker struct {
 // A linkPair is two file systems.
 type linkPair struct {
 	*linker
-	mode atomic.Int32
+	mode  atomic.Int32
+	cause atomic.Pointer[error] // why the wanted way does not work
 }
 
 func newLinker(o Options) *linker {
@@ -54,27 +72,41 @@ func (l *linker) pair(from, to uint64) *linkPair {
 	return l.pairs[key]
 }
 
-// put makes a file of what lies at from. The first file for which a way does
-// not work decides that no further one goes that way.
-func (l *linkPair) put(from, to string, perm fs.FileMode) error {
+// put makes a file of what lies at from, with modTime unless that is zero. The
+// first file for which a way does not work decides that no further one goes
+// that way. Where a way was wanted, it is said once which one is gone instead.
+func (l *linkPair) put(from, to string, perm fs.FileMode, modTime time.Time) error {
 	for {
 		mode := LinkMode(l.mode.Load())
-		var err error
-		switch mode {
-		case LinkClone:
-			err = clone(from, to, perm)
-		case LinkHard:
-			err = os.Link(from, to)
-		default:
-			return copyFile(from, to, perm)
+		err := mode.put(from, to, perm, modTime)
+		if err == nil && mode > l.wanted && l.wanted != LinkAuto {
+			l.said.Do(func() {
+				l.warn(fmt.Sprintf("link mode %s is not possible here (%v), going on with %s", l.wanted, *l.cause.Load(), mode))
+			})
 		}
-		if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) || isDiskFull(err) {
+		if err == nil || mode == LinkCopy || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) || isDiskFull(err) {
 			return err
 		}
-		if l.mode.CompareAndSwap(int32(mode), int32(mode)+1) && l.wanted == mode {
-			l.warn(fmt.Sprintf("%s is not possible here (%v), going on with %s", mode, err, mode+1))
-		}
+		cause := err
+		l.cause.CompareAndSwap(nil, &cause)
+		l.mode.CompareAndSwap(int32(mode), int32(mode)+1)
 	}
+}
+
+// put goes one way. A hard link has the time of its source already.
+func (m LinkMode) put(from, to string, perm fs.FileMode, modTime time.Time) (err error) {
+	switch m {
+	case LinkHard:
+		return os.Link(from, to)
+	case LinkClone:
+		err = clone(from, to, perm)
+	default:
+		err = copyFile(from, to, perm)
+	}
+	if err == nil && !modTime.IsZero() {
+		err = os.Chtimes(to, time.Time{}, modTime)
+	}
+	return err
 }
 
 // copyFile makes a new file with from's content and the mode that the umask leaves of perm.

@@ -1,7 +1,6 @@
 package install
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +28,8 @@ type Installed struct {
 	HasRecord bool            // without one it cannot be removed
 }
 
-// Metadata reads the distribution's METADATA (or PKG-INFO); errors are those of metadata.Parse.
+// Metadata reads the distribution's METADATA, or PKG-INFO with the requirements
+// of requires.txt where it has none itself; errors are those of metadata.Parse.
 func (i Installed) Metadata() (*metadata.Metadata, error) {
 	path := filepath.Join(i.DistInfo, "METADATA")
 	if strings.HasSuffix(i.DistInfo, ".egg-info") {
@@ -43,6 +43,9 @@ func (i Installed) Metadata() (*metadata.Metadata, error) {
 		return nil, fmt.Errorf("metadata of %s: %w", i.Name, err)
 	}
 	m, err := metadata.Parse(b)
+	if m != nil && len(m.RequiresDist) == 0 && filepath.Base(path) == "PKG-INFO" {
+		err = errors.Join(err, addRequires(m, i.DistInfo))
+	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", i.DistInfo, err)
 	}
@@ -114,9 +117,8 @@ func identify(path string) (Installed, bool) {
 	i.Requested = exists(filepath.Join(path, "REQUESTED"))
 	i.HasRecord = exists(filepath.Join(path, "RECORD"))
 	if b, err := readFile(filepath.Join(path, "direct_url.json"), maxDirectURL); err == nil {
-		var u DirectURL
-		if json.Unmarshal(b, &u) == nil && u.URL != "" {
-			i.DirectURL = &u
+		if u, err := ParseDirectURL(b); err == nil {
+			i.DirectURL = u
 			i.Editable = u.Dir != nil && u.Dir.Editable
 		}
 	}

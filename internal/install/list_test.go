@@ -6,10 +6,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"curdling/internal/dist"
+	"curdling/internal/metadata"
+	"curdling/internal/requirement"
 )
 
 func TestList(t *testing.T) {
@@ -139,4 +145,138 @@ func BenchmarkApply(b *testing.B) {
 		apply(b, env, uninstall(b, env, "big"))
 		b.StartTimer()
 	}
+}
+
+// TestLockWithoutLocks has a file system that knows none: another place stands for it.
+func TestLockWithoutLocks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	try := func(ctx context.Context, path string) (func(), error) {
+		if filepath.Dir(path) == dir {
+			return nil, &os.PathError{Op: "flock", Path: path, Err: syscall.ENOLCK}
+		}
+		t.Cleanup(func() { os.Remove(path) })
+		return lockFile(ctx, path)
+	}
+	unlock, err := lockFolder(t.Context(), dir, try)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := lockFolder(ctx, dir, try); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a locked environment: %v", err)
+	}
+	other, err := lockFolder(t.Context(), t.TempDir(), try)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	unlock()
+	again, err := lockFolder(t.Context(), dir, try)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+	for err, want := range map[error]bool{
+		syscall.ENOLCK: true, syscall.ENOTSUP: true, syscall.ENOSYS: true, syscall.EACCES: false, syscall.EROFS: false, syscall.ENOENT: false,
+	} {
+		if got := hasNoLocks(fmt.Errorf("wrapped: %w", err)); got != want {
+			t.Errorf("%v: %t", err, got)
+		}
+	}
+}
+
+// TestEggInfo reads what old setuptools left.
+func TestEggInfo(t *testing.T) {
+	t.Parallel()
+	env := fakeEnv(t, t.TempDir())
+	dir := filepath.Join(env.Python.Purelib, "old-1.2-py3.11.egg-info")
+	write(t, filepath.Join(dir, "PKG-INFO"), "Metadata-Version: 1.0\nName: old\nVersion: 1.2\n")
+	metadata := func() (*metadata.Metadata, error) {
+		t.Helper()
+		got, err := List(env)
+		if err != nil || len(got) != 1 {
+			t.Fatal(got, err)
+		}
+		if _, err := got[0].Files(); err == nil || !strings.Contains(err.Error(), "has no RECORD") {
+			t.Error(err)
+		}
+		return got[0].Metadata()
+	}
+	if m, err := metadata(); err != nil || len(m.RequiresDist) > 0 {
+		t.Error(m, err)
+	}
+	write(t, filepath.Join(dir, "requires.txt"), "a>=1\n\n[:python_version < \"3\"]\nb\n\n[x]\nc\n")
+	if m, err := metadata(); err != nil || len(m.RequiresDist) != 3 || fmt.Sprint(m.ProvidesExtra) != "[x]" {
+		t.Error(m, err)
+	}
+	write(t, filepath.Join(dir, "requires.txt"), "a>>1\nb\n")
+	if m, err := metadata(); err == nil || !strings.Contains(err.Error(), "requires.txt") || m == nil || len(m.RequiresDist) != 1 {
+		t.Error(m, err)
+	}
+	write(t, filepath.Join(dir, "PKG-INFO"), "Metadata-Version: 2.1\nName: old\nVersion: 1.2\nRequires-Dist: d\n")
+	if m, err := metadata(); err != nil || len(m.RequiresDist) != 1 || m.RequiresDist[0].Name != "d" {
+		t.Error(m, err)
+	}
+}
+
+func TestParseRequires(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                          "",
+		"a\nB[x,y]>=1,<2\n":         "a|B[x,y]>=1,<2",
+		"# no\n\n a \n":             "a",
+		"[x]\na\n[Y.z]\na\n":        `a; extra == "x"|a; extra == "y-z"`,
+		"[:os_name == 'nt']\na\n":   `a; os_name == "nt"`,
+		"[x:os_name == 'nt']\na\n":  `a; (os_name == "nt") and extra == "x"`,
+		"[x:a or b]\na\nb":          "!",
+		"[x]\na; os_name == 'nt'\n": `a; (os_name == "nt") and (extra == "x")`,
+		"[x:os_name == 'nt' or os_name == 'posix']\na; python_version < '3'\n": `a; (python_version < "3") and ((os_name == "nt" or os_name == "posix") and extra == "x")`,
+		"[x]\na @ https://example.org/a;b.zip\n":                               `a @ https://example.org/a;b.zip ; extra == "x"`,
+		"[a b]\nc\n":                                                           "!",
+		"[x\n":                                                                 "!",
+	} {
+		reqs, _, err := parseRequires(text)
+		if want == "!" {
+			if err == nil {
+				t.Errorf("%q: no error", text)
+			}
+			continue
+		}
+		var got []string
+		for _, r := range reqs {
+			got = append(got, r.String())
+		}
+		var wants []string
+		for _, part := range strings.Split(want, "|") {
+			if part != "" {
+				r, err := requirement.Parse(part)
+				if err != nil {
+					t.Fatal(err)
+				}
+				wants = append(wants, r.String())
+			}
+		}
+		if diff := cmp.Diff(wants, got); diff != "" || err != nil {
+			t.Errorf("%q: %v, %s", text, err, diff)
+		}
+	}
+}
+
+func FuzzRequires(f *testing.F) {
+	f.Add("a>=1\n[x:os_name == 'nt']\nb\nc @ https://example.org/c.zip\n[:python_version<'3']\nd; extra == 'x'\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		reqs, extras, _ := parseRequires(text)
+		for _, r := range reqs {
+			if _, err := requirement.Parse(r.String()); err != nil {
+				t.Errorf("%q gave %s: %v", text, r, err)
+			}
+		}
+		for _, e := range extras {
+			if name, err := dist.ParseName(string(e)); err != nil || name != e {
+				t.Errorf("%q gave the extra %q", text, e)
+			}
+		}
+	})
 }

@@ -60,7 +60,7 @@ type remover struct {
 
 // add lists a distribution's files. Its .dist-info folder goes as a whole.
 func (r *remover) add(i Installed) error {
-	paths, err := recordPaths(i)
+	paths, err := i.Files()
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (r *remover) add(i Installed) error {
 
 // keep takes off the list what another distribution lists too.
 func (r *remover) keep(i Installed) {
-	paths, err := recordPaths(i)
+	paths, err := i.Files()
 	if err != nil {
 		r.options.Warn(fmt.Sprintf("%s: %v", i.Name, err))
 	}
@@ -153,8 +153,11 @@ func (r *remover) moveBytecode() error {
 	return nil
 }
 
-// recordPaths gives the paths in an installed distribution's RECORD, absolute and clean.
-func recordPaths(i Installed) ([]string, error) {
+// Files gives the paths in the distribution's RECORD, absolute and clean, in
+// its order. Whether there are such files, and whether they lie in the
+// environment, is not looked at. Without RECORD it is an error that says why
+// nobody knows the files.
+func (i Installed) Files() ([]string, error) {
 	if !i.HasRecord {
 		by := ""
 		if i.Installer != "" {
@@ -231,11 +234,11 @@ func (t *transaction) belowMoved(path string) bool {
 }
 
 // prunable tells whether dir lies below the interpreter's folders, and is none
-// of them that an empty environment has.
+// of them that an empty environment has: in a Target there is no folder for scripts.
 func (t *transaction) prunable(dir string) bool {
 	p := t.env.Python
 	for _, keep := range []string{p.Purelib, p.Platlib, p.Scripts, p.Data} {
-		if f := t.site.byPath[filepath.Clean(keep)]; f != nil && f.path == dir {
+		if f := t.site.byPath[filepath.Clean(keep)]; f != nil && f.path == dir && !within(dir, t.base.path) {
 			return false
 		}
 	}

@@ -102,28 +102,35 @@ func (t *transaction) put(ctx context.Context, j *job) error {
 			return err
 		}
 		p := &j.puts[i]
-		if p.dropped {
+		if p.dropped || p.absent() {
 			continue
 		}
 		device := p.dest.folder.device
 		if links[device] == nil {
 			links[device] = t.linker.pair(deviceOf(tree), device)
 		}
-		if err := p.put(j.item.Tree.Dir, links[device]); err != nil {
+		if err := p.put(links[device]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *put) put(tree string, link *linkPair) error {
+func (p *put) put(link *linkPair) error {
+	from, path := p.job.item.Tree.Dir, ""
+	switch {
+	case p.file != nil:
+		path = p.file.Path
+	case p.bytecode != nil:
+		from, path = p.job.item.Bytecode.Dir, p.bytecode.Path
+	}
 	to := p.dest.folder.path + string(filepath.Separator) + p.name
 	perm := os.FileMode(0o666)
 	if p.executable {
 		perm = 0o777
 	}
-	if p.file != nil {
-		return link.put(tree+string(filepath.Separator)+filepath.FromSlash(p.file.Path), to, perm)
+	if path != "" {
+		return link.put(from+string(filepath.Separator)+filepath.FromSlash(path), to, perm, p.modTime)
 	}
 	return create(to, perm, func(f *os.File) error {
 		_, err := f.Write(p.content)
@@ -131,14 +138,20 @@ func (p *put) put(tree string, link *linkPair) error {
 	})
 }
 
-// record writes RECORD as pip does: sorted, as CSV with CRLF, its own row without hash.
+// record writes RECORD as pip does: sorted, as CSV with CRLF, its own row and those of bytecode without hash.
 func (j *job) record() []byte {
 	type row struct{ path, hash, size string }
 	rows := make([]row, 0, len(j.puts)+1)
 	length := 0
 	for i := range j.puts {
 		p := &j.puts[i]
-		r := row{p.dest.row + p.name, p.hash(), strconv.FormatInt(p.size(), 10)}
+		if p.absent() {
+			continue
+		}
+		r := row{path: p.dest.row + p.name}
+		if p.bytecode == nil {
+			r.hash, r.size = p.hash(), strconv.FormatInt(p.size(), 10)
+		}
 		length += len(r.path) + len(r.hash) + len(r.size) + 4
 		rows = append(rows, r)
 	}

@@ -109,3 +109,68 @@ func TestDirectURL(t *testing.T) {
 		}
 	}
 }
+
+func TestParseDirectURL(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		text string
+		want *DirectURL
+	}{
+		{`{"url": "https://host/a.whl", "archive_info": {}}`, &DirectURL{URL: "https://host/a.whl", Archive: &ArchiveInfo{}}},
+		{
+			`{"url": "https://host/a.whl", "archive_info": {"hash": "sha256=ab"}}`, // before PEP 610 was amended
+			&DirectURL{URL: "https://host/a.whl", Archive: &ArchiveInfo{map[string]string{"sha256": "ab"}}},
+		},
+		{
+			`{"url": "https://host/a.whl", "archive_info": {"hash": "md5=cd", "hashes": {"sha256": "ab"}}}`,
+			&DirectURL{URL: "https://host/a.whl", Archive: &ArchiveInfo{map[string]string{"sha256": "ab"}}},
+		},
+		{`{"url": "https://host/a.whl", "archive_info": {"hash": "nonsense", "hashes": {}}}`, &DirectURL{URL: "https://host/a.whl", Archive: &ArchiveInfo{}}},
+		{`{"url": "file:///src", "dir_info": {"editable": true}, "more": 1}`, &DirectURL{URL: "file:///src", Dir: &DirInfo{Editable: true}}},
+		{
+			`{"url": "https://host/r.git", "subdirectory": "s", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}`,
+			&DirectURL{URL: "https://host/r.git", Subdirectory: "s", VCS: &VCSInfo{VCS: "git", CommitID: "c0ffee"}},
+		},
+		{text: ``},
+		{text: `[]`},
+		{text: `{"url": 1, "dir_info": {}}`},
+		{text: `{"url": "", "dir_info": {}}`},
+		{text: `{"url": "file:///src"}`},
+		{text: `{"url": "file:///src", "dir_info": {}, "archive_info": {}}`},
+		{text: `{"url": "file:///src", "vcs_info": {"vcs": "git"}}`},
+		{text: `{"url": "file:///src", "archive_info": {"hashes": ["x"]}}`},
+		{text: `{"url": "file:///src\n--index-url", "dir_info": {}}`},
+		{text: `{"url": "file:///src", "archive_info": {"hash": "sha256=\u001b"}}`},
+		{text: `{"url": "file:///src", "dir_info": {}}` + strings.Repeat(" ", maxDirectURL)},
+	} {
+		got, err := ParseDirectURL([]byte(tt.text))
+		if diff := cmp.Diff(tt.want, got); diff != "" || (err == nil) != (tt.want != nil) {
+			t.Errorf("%.100s: %v\n%s", tt.text, err, diff)
+		}
+	}
+}
+
+// FuzzDirectURL: what is read is written so that it reads the same.
+func FuzzDirectURL(f *testing.F) {
+	for _, text := range []string{
+		`{"url": "https://host/a.whl", "archive_info": {"hash": "sha256=ab", "hashes": {"sha256": "ab", "md5": "c"}}}`,
+		`{"url": "https://host/a.whl", "archive_info": {"hash": "=x"}}`,
+		`{"url": "file:///gr\u00f6\ud83d\ude00", "dir_info": {"editable": true}}`,
+		`{"URL": "https://host/r.git", "subdirectory": "s", "vcs_info": {"vcs": "git", "requested_revision": "v1", "commit_id": "c0ffee"}}`,
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		u, err := ParseDirectURL([]byte(text))
+		if err != nil {
+			return
+		}
+		if strings.ContainsAny(u.URL, "\n\r\x1b") {
+			t.Errorf("controls in %q", u.URL)
+		}
+		again, err := ParseDirectURL(u.Encode())
+		if diff := cmp.Diff(u, again); err != nil || diff != "" {
+			t.Errorf("%q: %v\n%s", text, err, diff)
+		}
+	})
+}

@@ -41,19 +41,22 @@ func ask(ctx context.Context, path string) (*Interpreter, error) {
 
 // explain tells why the probe failed: Python 2 does not know -I.
 func explain(ctx context.Context, path string, err error) error {
-	if v, askErr := askVersion(ctx, path); askErr == nil && strings.HasPrefix(v, "2.") {
-		_, err = decode(fmt.Appendf(nil, `{"version": %q}`, v))
+	text, askErr := askVersion(ctx, path)
+	if v, ok := parseWanted(text); askErr == nil && ok && strings.HasPrefix(v.version, "2.") {
+		_, err = decode(fmt.Appendf(nil, `{"version": %q}`, v.version))
 	}
 	return err
 }
 
-// askVersion runs an interpreter of any version and gives it: "3.12.1".
+// askVersion runs an interpreter of any version, 2 too, and gives it in the form of wanted: "3.12.1".
 func askVersion(ctx context.Context, path string) (string, error) {
-	out, err := run(ctx, path, "", "-E", "-s", "-c", `import sys; print("%d.%d.%d" % sys.version_info[:3])`)
+	const script = `import sys; print("%s%d.%d.%d%s" % (("", "pypy")["__pypy__" in sys.builtin_module_names], ` +
+		`sys.version_info[0], sys.version_info[1], sys.version_info[2], ("", "t")["t" in getattr(sys, "abiflags", "")]))`
+	out, err := run(ctx, path, "", "-E", "-s", "-c", script)
 	if err != nil {
 		return "", err
 	}
-	if out = strings.TrimSpace(out); !isVersion(out) {
+	if out = strings.TrimSpace(out); !wantedForm.MatchString(out) {
 		return "", errors.New("it does not answer: is it a Python?")
 	}
 	return out, nil

@@ -15,13 +15,35 @@ import (
 // hint is what to try where no interpreter is found.
 const hint = "make a virtualenv (python3 -m venv .venv), or choose an interpreter with --python"
 
-var isVersion = regexp.MustCompile(`^[0-9]+(\.[0-9]+){0,2}$`).MatchString
+// A wanted is a version as it is asked for and as interpreters give theirs: "pypy3.10", "3.13t".
+var wantedForm = regexp.MustCompile(`^(pypy)?([0-9]+(?:\.[0-9]+){0,2})(t?)$`)
+
+type wanted struct {
+	pypy         bool
+	version      string // may be cut short: "3.12"
+	freeThreaded bool   // without the global lock (PEP 703)
+}
+
+func parseWanted(s string) (w wanted, ok bool) {
+	m := wantedForm.FindStringSubmatch(s)
+	if m == nil {
+		return w, false
+	}
+	return wanted{m[1] != "", m[2], m[3] != ""}, true
+}
+
+// matches tells whether what an interpreter says of itself is what is wanted.
+// Where PyPy or free threading is not asked for, neither is in the way.
+func (w wanted) matches(has wanted) bool {
+	return strings.HasPrefix(has.version+".", w.version+".") && (has.pypy || !w.pypy) && (has.freeThreaded || !w.freeThreaded)
+}
 
 // Find gives the path of the interpreter to use, absolute. choice is --python:
 //
 //	""           VIRTUAL_ENV, else .venv in dir, else python3, else python on PATH;
 //	a version    "3", "3.12", "3.12.1": python3.12, python3 or python on PATH where it is this
 //	             version, else the newest such of ~/.pyenv/versions, else one of the common places;
+//	             "3.13t" is a free-threaded one, "pypy3.10" PyPy, which goes by this name on PATH;
 //	a path       of an executable or of a virtualenv, relative to dir: it holds a separator of paths,
 //	             or is a folder that is there;
 //	a command    any other name, on PATH.
@@ -43,11 +65,11 @@ type finder struct {
 }
 
 func (f finder) find(choice string) (string, error) {
-	switch {
-	case choice == "":
+	if choice == "" {
 		return f.usual()
-	case isVersion(choice):
-		return f.version(choice)
+	}
+	if w, ok := parseWanted(choice); ok {
+		return f.version(choice, w)
 	}
 	path := choice
 	if !filepath.IsAbs(path) {
@@ -129,35 +151,48 @@ func isExecutable(path string) bool {
 	return info.Mode()&0o111 != 0
 }
 
-// version finds an interpreter of a version, which may be cut short.
-func (f finder) version(want string) (string, error) {
-	var candidates []string
-	parts := strings.SplitN(want, ".", 3)
-	for n := min(len(parts), 2); n > 0; n-- {
-		candidates = append(candidates, f.onPath("python"+strings.Join(parts[:n], "."))...)
+// version finds an interpreter of a version.
+func (f finder) version(choice string, want wanted) (string, error) {
+	name, ending, others := "python", "", []string{"python"}
+	switch {
+	case want.pypy:
+		name, others = "pypy", []string{"pypy", "python3", "python"}
+	case want.freeThreaded:
+		ending, others = "t", []string{"python3", "python"}
 	}
-	candidates = append(candidates, f.onPath("python")...)
-	candidates = append(candidates, f.places(want, parts)...)
+	var commands, candidates []string
+	parts := strings.SplitN(want.version, ".", 3)
+	for n := min(len(parts), 2); n > 0; n-- {
+		commands = append(commands, name+strings.Join(parts[:n], ".")+ending)
+	}
+	for _, command := range append(commands, others...) {
+		candidates = append(candidates, f.onPath(command)...)
+	}
+	candidates = append(candidates, f.places(want, strings.Join(parts[:min(len(parts), 2)], ".")+ending)...)
 	for _, path := range candidates {
-		if has, err := askVersion(context.Background(), path); err == nil && strings.HasPrefix(has+".", want+".") {
+		text, err := askVersion(context.Background(), path)
+		if has, ok := parseWanted(text); err == nil && ok && want.matches(has) {
 			return path, nil
 		}
 	}
 	return "", fmt.Errorf("python: no Python %s on PATH, in %s or the other usual places; install it, or give its path with --python",
-		want, filepath.Join("~", ".pyenv", "versions"))
+		choice, filepath.Join("~", ".pyenv", "versions"))
 }
 
-// places gives the interpreters off PATH that may have the version, those of
-// pyenv first, newest first.
-func (f finder) places(want string, parts []string) []string {
-	short := strings.Join(parts[:min(len(parts), 2)], ".")
+// places gives the interpreters off PATH that may be wanted, those of pyenv
+// first, newest first. short is as their names end: "3.12", "3.13t".
+func (f finder) places(want wanted, short string) []string {
+	name, pyenv, uv := "python", want.version, "cpython-"+want.version
+	if want.pypy {
+		name, pyenv, uv = "pypy", "pypy"+want.version, "pypy-"+want.version
+	}
 	home := cmp.Or(f.getenv("HOME"), f.getenv("USERPROFILE"))
 	var patterns []string
 	if home != "" {
 		patterns = append(patterns,
-			filepath.Join(cmp.Or(f.getenv("PYENV_ROOT"), filepath.Join(home, ".pyenv")), "versions", want+"*", "bin", "python"),
-			filepath.Join(home, ".local", "bin", "python"+short),
-			filepath.Join(home, ".local", "share", "uv", "python", "cpython-"+want+"*", "bin", "python3"))
+			filepath.Join(cmp.Or(f.getenv("PYENV_ROOT"), filepath.Join(home, ".pyenv")), "versions", pyenv+"*", "bin", "python"),
+			filepath.Join(home, ".local", "bin", name+short),
+			filepath.Join(home, ".local", "share", "uv", "python", uv+"*", "bin", "python3"))
 	}
 	switch runtime.GOOS {
 	case "windows":
@@ -167,10 +202,10 @@ func (f finder) places(want string, parts []string) []string {
 			filepath.Join(f.getenv("PROGRAMFILES"), nodot+"*", "python.exe"))
 	case "darwin":
 		patterns = append(patterns,
-			"/opt/homebrew/bin/python"+short,
+			"/opt/homebrew/bin/"+name+short,
 			"/Library/Frameworks/Python.framework/Versions/"+short+"/bin/python"+short)
 	}
-	patterns = append(patterns, "/usr/local/bin/python"+short, "/usr/bin/python"+short)
+	patterns = append(patterns, "/usr/local/bin/"+name+short, "/usr/bin/"+name+short)
 	var found []string
 	for _, pattern := range patterns {
 		paths, _ := filepath.Glob(pattern) // a wrong pattern finds nothing

@@ -32,8 +32,10 @@ func TestFind(t *testing.T) {
 	root := fakes(t, map[string]string{
 		"active/bin/python": "3.13.1", "project/.venv/bin/python3": "3.12.1", "project/env/bin/python": "3.12.2", "project/tool": "3.9.1",
 		"one/python3": "3.11.7", "two/python3": "3.12.7", "two/python": "2.7.18", "one/python3.10": "broken", "two/python3.10": "3.10.4",
-		"one/pypy3":                              "3.10.1",
-		"home/.pyenv/versions/3.12.9/bin/python": "3.12.9", "home/.pyenv/versions/3.12.10/bin/python": "3.12.10",
+		"one/pypy3": "pypy3.10.1", "two/python3.14": "3.14.1", "three/python3.14t": "3.14.1t", "three/python3": "pypy3.8.2",
+		"home/.pyenv/versions/pypy3.7-7.3.1/bin/python": "pypy3.7.9", "home/.pyenv/versions/3.96.0t/bin/python": "3.96.0t",
+		"home/.local/share/uv/python/pypy-3.95.1-linux-x86_64-gnu/bin/python3": "pypy3.95.1",
+		"home/.pyenv/versions/3.12.9/bin/python":                               "3.12.9", "home/.pyenv/versions/3.12.10/bin/python": "3.12.10",
 		"home/.pyenv/versions/3.99.0/bin/python": "3.99.0", "home/.local/bin/python3.98": "3.98.0",
 		"home/.local/share/uv/python/cpython-3.97.2-linux-x86_64-gnu/bin/python3": "3.97.2",
 	})
@@ -44,7 +46,7 @@ func TestFind(t *testing.T) {
 	if err := os.WriteFile(in("one/python"), nil, 0o644); err != nil { // not executable
 		t.Fatal(err)
 	}
-	path := strings.Join([]string{"one", in("one"), in("two")}, string(filepath.ListSeparator))
+	path := strings.Join([]string{"one", in("one"), in("two"), in("three")}, string(filepath.ListSeparator))
 	tests := []struct{ name, choice, dir, virtualenv, path, want string }{
 		{name: "VIRTUAL_ENV first", dir: "project", virtualenv: in("active"), want: "active/bin/python"},
 		{name: "then .venv", dir: "project", want: "project/.venv/bin/python3"},
@@ -64,6 +66,17 @@ func TestFind(t *testing.T) {
 		{name: "exact", choice: "3.12.9", dir: "empty", want: "home/.pyenv/versions/3.12.9/bin/python"},
 		{name: "pyenv", choice: "3.99", dir: "empty", want: "home/.pyenv/versions/3.99.0/bin/python"},
 		{name: "the user's own", choice: "3.98", dir: "empty", want: "home/.local/bin/python3.98"},
+		{name: "PyPy", choice: "pypy3.10", dir: "empty", want: "one/pypy3"},
+		{name: "any PyPy 3", choice: "pypy3", dir: "empty", want: "one/pypy3"},
+		{name: "PyPy by another name", choice: "pypy3.8", dir: "empty", want: "three/python3"},
+		{name: "PyPy, whose version is enough", choice: "3.8", dir: "empty", want: "three/python3"},
+		{name: "no PyPy", choice: "pypy3.12", dir: "empty", want: ""},
+		{name: "pyenv's PyPy", choice: "pypy3.7", dir: "empty", want: "home/.pyenv/versions/pypy3.7-7.3.1/bin/python"},
+		{name: "uv's PyPy", choice: "pypy3.95", dir: "empty", want: "home/.local/share/uv/python/pypy-3.95.1-linux-x86_64-gnu/bin/python3"},
+		{name: "free-threaded", choice: "3.14t", dir: "empty", want: "three/python3.14t"},
+		{name: "not free-threaded", choice: "3.14", dir: "empty", want: "two/python3.14"},
+		{name: "none free-threaded", choice: "3.12t", dir: "empty", want: ""},
+		{name: "pyenv's free-threaded", choice: "3.96t", dir: "empty", want: "home/.pyenv/versions/3.96.0t/bin/python"},
 		{name: "uv's", choice: "3.97", dir: "empty", want: "home/.local/share/uv/python/cpython-3.97.2-linux-x86_64-gnu/bin/python3"},
 	}
 	for _, test := range tests {
@@ -98,7 +111,7 @@ func TestFindErrors(t *testing.T) {
 		want                          []string
 	}{
 		{name: "nothing", dir: dir, want: []string{"VIRTUAL_ENV", ".venv", "python3", "PATH", "python3 -m venv"}},
-		{name: "no command", choice: "pypy3", dir: dir, want: []string{`"pypy3"`, "PATH"}},
+		{name: "no command", choice: "jython3", dir: dir, want: []string{`"jython3"`, "PATH"}},
 		{name: "no path", choice: "./bin/python", dir: dir, want: []string{filepath.Join(dir, "bin", "python"), "--python"}},
 		{name: "no virtualenv", choice: dir, dir: ".", want: []string{dir, "no virtualenv", "python3 -m venv"}},
 		{name: "broken VIRTUAL_ENV", virtualenv: filepath.Join(dir, "gone"), dir: dir, want: []string{"VIRTUAL_ENV", "gone", "no virtualenv"}},

@@ -262,6 +262,14 @@ def not_manylinux(arch, pointer32, glibc):
     return refused
 
 
+def bytecode():
+    """Which bytecode the interpreter takes: none where the tag is None."""
+    from importlib.util import MAGIC_NUMBER
+
+    tag = sys.implementation.cache_tag
+    return {"cachetag": tag or "", "magic": MAGIC_NUMBER.hex() if tag else ""}
+
+
 def main():
     import json
 
@@ -277,6 +285,7 @@ def main():
             syspath=sys.path,
             **scheme()
         )
+        answer.update(bytecode())
     print("\ncurdling:" + json.dumps(answer))
 
 

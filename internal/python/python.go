@@ -1,4 +1,5 @@
-// Package python asks one interpreter what it is: paths, markers, tags.
+// Package python asks one interpreter what it is: paths, markers, tags; and has
+// it compile sources.
 //
 // The interpreter runs once, isolated from the environment's PYTHON* variables,
 // the user's site-packages and the current folder, with a probe that needs the
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 
 	"curdling/internal/marker"
 	"curdling/internal/tag"
@@ -33,6 +35,9 @@ type Interpreter struct {
 	// A virtualenv is never externally managed.
 	ExternallyManaged string
 	SysPath           []string // sys.path of an isolated start, site-packages included
+	// CacheTag and Magic say which bytecode it takes (PEP 3147): "cpython-311", and the number that
+	// the files begin with, in hex. Both are "" where it keeps none.
+	CacheTag, Magic string
 }
 
 // Memory keeps an interpreter's answer under a key.
@@ -80,6 +85,11 @@ func Inspect(ctx context.Context, path string, mem Memory) (*Interpreter, error)
 	return i, nil
 }
 
+var (
+	isCacheTag = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`).MatchString // it becomes part of file names
+	isMagic    = regexp.MustCompile(`^[0-9a-f]{8}$`).MatchString
+)
+
 // decode reads an answer and checks that it is complete.
 func decode(answer []byte) (*Interpreter, error) {
 	i := new(Interpreter)
@@ -91,6 +101,9 @@ func decode(answer []byte) (*Interpreter, error) {
 	} else if release[0] < 3 || release[0] == 3 && release[1] < 8 {
 		return nil, fmt.Errorf("is Python %s, older than 3.8: choose a newer one with --python, "+
 			"or make a virtualenv with one: python3 -m venv .venv", i.Version)
+	}
+	if i.CacheTag+i.Magic != "" && (!isCacheTag(i.CacheTag) || !isMagic(i.Magic)) {
+		return nil, fmt.Errorf("the answer has an odd tag or number for bytecode: %q, %q", i.CacheTag, i.Magic)
 	}
 	for _, p := range []string{i.Executable, i.Prefix, i.Purelib, i.Platlib, i.Scripts, i.Data, i.Include} {
 		if !filepath.IsAbs(p) {

@@ -27,7 +27,7 @@ func interpreters(t *testing.T) (known, old []string) {
 		t.Fatal(err)
 	}
 	var paths []string
-	for _, pattern := range []string{filepath.Join(home, ".pyenv", "versions", "*", "bin", "python"), "/usr/bin/python3"} {
+	for _, pattern := range []string{filepath.Join(home, ".pyenv", "versions", "*", "bin", "python"), "/usr/bin/python3", "/usr/bin/pypy3"} {
 		found, _ := filepath.Glob(pattern)
 		paths = append(paths, found...)
 	}
@@ -39,7 +39,7 @@ func interpreters(t *testing.T) (known, old []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if compareNatural(v, "3.8") < 0 {
+		if compareNatural(strings.TrimPrefix(v, "pypy"), "3.8") < 0 {
 			old = append(old, path)
 		} else {
 			known = append(known, path)
@@ -348,7 +348,8 @@ func TestMemory(t *testing.T) {
 // FuzzDecode: an answer that is taken is complete.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"version": "3.11.7", "executable": "/p/bin/python", "prefix": "/p", "purelib": "/p/l", "platlib": "/p/l", ` +
-		`"scripts": "/p/bin", "data": "/p", "include": "/p/include", "target": {"glibc": [2, 36]}, "markers": {"os_name": "posix"}}`))
+		`"scripts": "/p/bin", "data": "/p", "include": "/p/include", "target": {"glibc": [2, 36]}, "cachetag": "cpython-311", "magic": "a70d0d0a", "markers": {"os_name": "posix"}}`))
+	f.Add([]byte(`{"version": "3.11.7", "cachetag": "../x", "magic": "a70d0d0a"}`))
 	f.Add([]byte(`{"version": "2.7.18"}`))
 	f.Add([]byte(`{"version": "3.11+", "executable": 1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -358,6 +359,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		if !filepath.IsAbs(i.Purelib) || !filepath.IsAbs(i.Executable) || compareNatural(i.Version.String(), "3.8") < 0 {
 			t.Fatalf("%q gives %+v", b, i)
+		}
+		if strings.ContainsAny(i.CacheTag+i.Magic, "./\\") || (i.CacheTag == "") != (i.Magic == "") {
+			t.Fatalf("%q gives %q, %q", b, i.CacheTag, i.Magic)
 		}
 	})
 }

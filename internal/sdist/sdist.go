@@ -9,13 +9,15 @@
 //   - MaxArchive bytes at most, MaxUnpacked bytes when unpacked, and beyond
 //     the first 64 MiB not more than 200 times the compressed bytes;
 //   - MaxEntries files, folders and links, the folders that are only implied included;
-//   - names of at most 1,024 bytes, relative, with slashes; no "..", backslash,
-//     NUL or drive letter anywhere;
+//   - names of at most 1,024 bytes, 255 each part, relative, with slashes; no "..",
+//     backslash, NUL or drive letter anywhere;
 //   - files, folders and links only: no device, fifo or socket. A symbolic link
 //     must be relative and stay inside the archive's root, a hard link must
 //     name a file that came before it, and nothing may lie beneath a link
 //     (the "data" filter of PEP 706, a little stricter). Links in zips are
 //     plain files that hold their target, as they are for pip;
+//   - no pax header states a size, nor, for all entries, a name or a link's target:
+//     readers of tar archives part ways over these;
 //   - nothing is a file and a folder at once. Where a file comes twice, the later one counts.
 //
 // Of the mode only "somebody may execute it" is kept, under the process's umask; setuid
@@ -44,9 +46,10 @@ const (
 	MaxMetadata int64 = 4 << 20 // bytes of PKG-INFO
 	MaxEntries        = 200_000
 
-	maxRatio  = 200      // unpacked bytes for each byte of the archive,
-	ratioFree = 64 << 20 // not counting the first
-	maxName   = 1024     // bytes of a name or a link's target
+	maxRatio   = 200      // unpacked bytes for each byte of the archive,
+	ratioFree  = 64 << 20 // not counting the first
+	maxName    = 1024     // bytes of a name or a link's target,
+	maxSegment = 255      // and of each part of a name
 )
 
 // Metadata reads PKG-INFO of the archive's top folder without unpacking it. filename decides the archive's form.

@@ -88,6 +88,9 @@ func walkTar(b *budget, r io.Reader, visit func(*entry) error) error {
 		if err != nil {
 			return err
 		}
+		if err := checkPax(h); err != nil {
+			return fmt.Errorf("%q: %w", h.Name, err)
+		}
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
 		}
@@ -100,6 +103,23 @@ func walkTar(b *budget, r io.Reader, visit func(*entry) error) error {
 			return fmt.Errorf("%q: %w", h.Name, err)
 		}
 	}
+}
+
+// checkPax refuses what readers of tar archives do not agree about: a pax header
+// for all entries that names or measures them, which some heed, and a size in a
+// pax header, by which some do not find the next entry. No archive needs them
+// that is within the limits.
+func checkPax(h *tar.Header) error {
+	refused := []string{"size"}
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		refused = []string{"size", "path", "linkpath"}
+	}
+	for _, key := range refused {
+		if _, there := h.PAXRecords[key]; there {
+			return fmt.Errorf("has a %s in a pax header, which readers do not agree about; repack it without", key)
+		}
+	}
+	return nil
 }
 
 // drain reads to the end, so that the compression's checksum is compared.
@@ -190,8 +210,11 @@ func cleanName(raw string) (string, error) {
 		return "", err
 	}
 	for segment := range strings.SplitSeq(raw, "/") {
-		if segment == ".." {
+		switch {
+		case segment == "..":
 			return "", errors.New("has a \"..\" in its name")
+		case len(segment) > maxSegment:
+			return "", fmt.Errorf("a part of its name is longer than %d bytes", maxSegment)
 		}
 	}
 	name := path.Clean(raw)

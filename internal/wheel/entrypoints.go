@@ -22,7 +22,8 @@ var (
 
 // IsInterpreter tells whether a file in the scripts folder of an environment
 // would be taken for its interpreter: python, python3, python3.11, pypy3 ...
-func IsInterpreter(name string) bool { return interpreter.MatchString(name) }
+// Windows takes no notice of dots and spaces at a name's end.
+func IsInterpreter(name string) bool { return interpreter.MatchString(strings.TrimRight(name, ". ")) }
 
 // parseEntryPoints reads the two groups of entry_points.txt that make scripts,
 // by the rules of Python's importlib.metadata: lines are trimmed, blank lines

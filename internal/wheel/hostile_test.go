@@ -3,6 +3,7 @@ package wheel
 import (
 	"bytes"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,6 +48,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"encrypted", local(central(whole, "foo/empty", 8, 0x801), "foo/empty", 6, 0x801), "foo/empty: is encrypted"},
 		{"method bzip2", local(central(whole, "foo/empty", 10, 12), "foo/empty", 8, 12), "compression method 12"},
 		{"a size that lies", central(whole, "foo/data/big.json", 24, 4_000_000_000), "cannot come out of"},
+		{"a zip64 field for what fits, in the directory", widened(whole, "foo/empty", true, 7), "foo/empty: zip64 field contradicts"},
+		{"a zip64 field for what fits, in the local header", widened(whole, "foo/empty", false, 7), "zip64 field contradicts"},
 		{"more members than stated", end(whole, 8, 3), "its end record says 3"},
 
 		{"traversal", with(member{Name: "../x"}), `path "../x" has a ".." segment`},
@@ -79,6 +82,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"two .dist-info", file("other-1.dist-info/METADATA"), "other-1.dist-info"},
 		{"another's .dist-info", edit(func(w *wheeltest.Wheel) { w.DistInfo = "foo-1.0.dist-info" }), "foo-1.0.dist-info is not of foo-bar 1.0"},
 		{"another version's .dist-info", edit(func(w *wheeltest.Wheel) { w.DistInfo = "foo_bar-1.1.dist-info" }), "is not of foo-bar 1.0"},
+		{"a .DIST-INFO besides", file("other-1.DIST-INFO/METADATA"), "other-1.DIST-INFO must end in .dist-info"},
 		{"two .data", file("other-1.data/purelib/x.py"), "has two .data folders"},
 		{"another's .data", edit(func(w *wheeltest.Wheel) { w.Data = nil; w.Files["other-1.data/purelib/x.py"] = "" }), "other-1.data is not of foo-bar 1.0"},
 		{"unknown .data", edit(func(w *wheeltest.Wheel) { w.Data["stdlib/os.py"] = "" }), `knows no "stdlib"`},
@@ -88,6 +92,13 @@ func TestOpenRefuses(t *testing.T) {
 		{"no name", edit(func(w *wheeltest.Wheel) { w.Metadata = "Metadata-Version: 2.1\n" }), "METADATA: "},
 		{"another's METADATA", edit(func(w *wheeltest.Wheel) { w.Metadata = "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n" }), "METADATA is of evil 1.0"},
 		{"another version's METADATA", edit(func(w *wheeltest.Wheel) { w.Metadata = "Metadata-Version: 2.1\nName: foo.bar\nVersion: 2\n" }), "METADATA is of foo-bar 2"},
+		{"two names", edit(func(w *wheeltest.Wheel) {
+			w.Metadata = "Metadata-Version: 2.1\nName: foo.bar\nVersion: 1.0\nNAME: evil\n"
+		}), `METADATA: says Name twice: "foo.bar" and "evil"`},
+		{"two versions", edit(func(w *wheeltest.Wheel) {
+			w.Metadata = "Metadata-Version: 2.1\nName: foo.bar\nVersion: 1.0\nVersion: 2\n"
+		}), "METADATA: says Version twice"},
+		{"two Wheel-Versions", edit(func(w *wheeltest.Wheel) { w.RawWheel = "Wheel-Version: 1.0\nWheel-Version: 2.0\n" }), "WHEEL: says Wheel-Version twice"},
 		{"no WHEEL", edit(func(w *wheeltest.Wheel) { w.Without = []string{"foo_bar-1.0.dist-info/WHEEL"} }), "has no foo_bar-1.0.dist-info/WHEEL"},
 		{"Wheel-Version 2.0", edit(func(w *wheeltest.Wheel) { w.WheelVersion = "2.0" }), `Wheel-Version "2.0" is not supported`},
 		{"no Wheel-Version", edit(func(w *wheeltest.Wheel) { w.RawWheel = "Tag: x\n" }), `Wheel-Version "" is not supported`},
@@ -109,6 +120,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"script with backslash", script(`..\x = foo:main`), "holds the character"},
 		{"script python", script("python = foo:main"), "like the interpreter"},
 		{"script Python3.11", script("Python3.11 = foo:main"), "like the interpreter"},
+		{"script python.exe for Windows", script("python.exe. = foo:main"), "like the interpreter"},
 		{"script without name", script("= foo:main"), `entry point ""`},
 		{"script with space", script("a b = foo:main"), "has no spaces"},
 		{"script without attr", script("a = foo"), "not of the form module:attr"},
@@ -187,6 +199,85 @@ func central(b []byte, name string, field int, v uint32) []byte {
 
 func end(b []byte, field int, v uint32) []byte {
 	return put32(put32(b, len(b)-endLen+field, v), len(b)-endLen+field+2, v)
+}
+
+// TestOpenHeaders: what is no second header is none.
+func TestOpenHeaders(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ what, metadata string }{
+		{"the same twice", "Name: foo.bar\nName: foo.bar\nVersion: 1.0\n"},
+		{"folded", "Name: foo.bar\nVersion: 1.0\nDescription: x\n        Name: evil\n"},
+		{"in the description", "Name: foo.bar\nVersion: 1.0\n\nName: evil\nVersion: 2\n"},
+		{"behind the headers' end", "Name: foo.bar\nVersion: 1.0\nno header\nName: evil\n"},
+	} {
+		w := sample()
+		w.Metadata = "Metadata-Version: 2.1\n" + tt.metadata
+		if _, err := openBytes(wheeltest.Build(w), sampleName); err != nil {
+			t.Errorf("%s: %v", tt.what, err)
+		}
+	}
+}
+
+// TestWiden: a zip64 field may say again what fits, as some programs write it, but nothing else.
+func TestWiden(t *testing.T) {
+	t.Parallel()
+	const all = unknown32
+	for _, tt := range []struct {
+		what   string
+		field  []uint64
+		values []int64
+		want   []int64 // nil: an error
+	}{
+		{"none", nil, []int64{1, 2, 3}, []int64{1, 2, 3}},
+		{"sizes", []uint64{7, 8}, []int64{all, all, 3}, []int64{7, 8, 3}},
+		{"sizes, and the offset again", []uint64{7, 8, 3}, []int64{all, all, 3}, []int64{7, 8, 3}},
+		{"all again", []uint64{1, 2, 3}, []int64{1, 2, 3}, []int64{1, 2, 3}},
+		{"another offset", []uint64{7, 8, 4}, []int64{all, all, 3}, nil},
+		{"another size", []uint64{9}, []int64{1, 2, 3}, nil},
+		{"one too many", []uint64{1, 2, 3, 0}, []int64{1, 2, 3}, nil},
+		{"one too few", []uint64{7}, []int64{all, all, 3}, nil},
+	} {
+		var field []byte
+		for _, v := range tt.field {
+			field = le.AppendUint64(field, v)
+		}
+		v := slices.Clone(tt.values)
+		err := widen(field, &v[0], &v[1], &v[2])
+		if (err == nil) != (tt.want != nil) || err == nil && !slices.Equal(v, tt.want) {
+			t.Errorf("%s: %v, %v, want %v", tt.what, v, err, tt.want)
+		}
+	}
+}
+
+// widened gives a header of a member a zip64 field that says size of what needs none.
+func widened(b []byte, name string, central bool, size uint64) []byte {
+	field := le.AppendUint64([]byte{1, 0, 8, 0}, size)
+	at, extraLen := bytes.Index(b, []byte(name)), 28-localLen
+	if central {
+		at, extraLen = bytes.LastIndex(b, []byte(name)), 30-centralLen
+	}
+	b = slices.Insert(bytes.Clone(b), at+len(name), field...)
+	le.PutUint16(b[at+extraLen:], uint16(len(field)))
+	tail := b[len(b)-endLen:]
+	if central {
+		le.PutUint32(tail[12:], le.Uint32(tail[12:])+uint32(len(field)))
+		return b
+	}
+	return shift(b, at, uint32(len(field)))
+}
+
+// shift moves, in the directory, every member that begins behind at, and the directory itself.
+func shift(b []byte, at int, by uint32) []byte {
+	tail := b[len(b)-endLen:]
+	start := le.Uint32(tail[16:]) + by
+	le.PutUint32(tail[16:], start)
+	for h := b[start:]; string(h[:4]) == centralSig; {
+		if offset := le.Uint32(h[42:]); int(offset) > at {
+			le.PutUint32(h[42:], offset+by)
+		}
+		h = h[centralLen+int(le.Uint16(h[28:]))+int(le.Uint16(h[30:]))+int(le.Uint16(h[32:])):]
+	}
+	return b
 }
 
 // hide takes a member out of the central directory.

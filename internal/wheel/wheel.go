@@ -5,15 +5,16 @@
 //   - One zip archive and nothing else: no byte before the first member, between
 //     members, or after the end record; no comment; local headers that say what
 //     the central directory says. Members are stored or deflated, not encrypted,
-//     files or folders by mode, never links or devices. zip64 is read.
+//     files or folders by mode, never links or devices. zip64 is read, and says
+//     nothing else than the headers where these say something themselves.
 //   - Names are relative paths in UTF-8, parted by slashes, without backslashes,
 //     controls, drive letters, and empty, "." and ".." segments. No two are
 //     equal, or equal but for case and Unicode normalisation (NFC), and no file
 //     stands where another member needs a folder.
-//   - One .dist-info folder, and at most one .data folder, named like the file;
-//     below .data only purelib, platlib, headers, scripts and data.
-//   - METADATA that parses and names the file's project and version; WHEEL with
-//     a Wheel-Version of 1.x.
+//   - One .dist-info folder, and at most one .data folder, in lower case and named
+//     like the file; below .data only purelib, platlib, headers, scripts and data.
+//   - METADATA that parses and names the file's project and version, and no other
+//     one besides; WHEEL with a Wheel-Version of 1.x.
 //   - RECORD that lists every file with a hash (sha256, sha384 or sha512) and no
 //     hashed file besides. RECORD itself and its signatures are exempt; a row
 //     without a hash that names no file is passed over. The hashes are checked
@@ -160,6 +161,11 @@ func (w *Wheel) readMetadata(a *archive) (err error) {
 	if w.Metadata, w.MetadataError = metadata.Parse(w.RawMetadata); w.Metadata == nil {
 		return fmt.Errorf("METADATA: %w", w.MetadataError)
 	}
+	for _, key := range []string{"Name", "Version"} {
+		if _, err := headerValue(string(w.RawMetadata), key); err != nil {
+			return fmt.Errorf("METADATA: %w", err)
+		}
+	}
 	if w.Metadata.Name != w.File.Name || w.Metadata.Version.Compare(w.File.Version) != 0 {
 		return fmt.Errorf("METADATA is of %s %s", w.Metadata.Name, w.Metadata.Version)
 	}
@@ -171,26 +177,39 @@ func (w *Wheel) readWheel(a *archive) error {
 	if err != nil {
 		return err
 	}
-	v := headerValue(string(text), "Wheel-Version")
+	v, err := headerValue(string(text), "Wheel-Version")
+	if err != nil {
+		return fmt.Errorf("WHEEL: %w", err)
+	}
 	if major, _, _ := strings.Cut(v, "."); major != "1" {
 		return fmt.Errorf("Wheel-Version %q is not supported, only 1.x is", v)
 	}
-	w.RootIsPurelib = strings.EqualFold(headerValue(string(text), "Root-Is-Purelib"), "true")
+	pure, err := headerValue(string(text), "Root-Is-Purelib")
+	if err != nil {
+		return fmt.Errorf("WHEEL: %w", err)
+	}
+	w.RootIsPurelib = strings.EqualFold(pure, "true")
 	return nil
 }
 
-// headerValue is the first value of a header in the RFC 822 form, "" without one.
-func headerValue(text, key string) string {
+// headerValue is the value of a header in the RFC 822 form, "" without one. Two
+// different ones are an error: readers do not agree on which of them counts.
+func headerValue(text, key string) (value string, err error) {
+	found := false
 	for line := range strings.Lines(text) {
-		name, value, ok := strings.Cut(line, ":")
-		if ok && strings.EqualFold(name, key) {
-			return strings.TrimSpace(value)
+		name, v, ok := strings.Cut(line, ":")
+		if folded := line[0] == ' ' || line[0] == '\t'; !ok && !folded {
+			break // the headers' end
 		}
-		if strings.TrimSpace(line) == "" {
-			break
+		if !strings.EqualFold(name, key) {
+			continue
 		}
+		if v = strings.TrimSpace(v); found && v != value {
+			return "", fmt.Errorf("says %s twice: %q and %q", key, value, v)
+		}
+		value, found = v, true
 	}
-	return ""
+	return value, nil
 }
 
 func (w *Wheel) readEntryPoints(a *archive) error {
@@ -276,13 +295,17 @@ type archive struct {
 }
 
 // topFolder finds the folder at the top whose name ends so, "" where there is
-// none. It must be the only one, and belong to the file's project and version.
+// none. It must be the only one, also where case does not count (as it does not
+// to Python's importlib.metadata), and belong to the file's project and version.
 func (a *archive) topFolder(suffix string, f dist.File) (string, error) {
 	found := ""
 	for i := range a.members {
 		top, _, below := strings.Cut(a.members[i].name, "/")
-		if !strings.HasSuffix(top, suffix) || top == found || !below && !a.members[i].folder {
+		if top == found || !hasSuffixFold(top, suffix) || !below && !a.members[i].folder {
 			continue
+		}
+		if !strings.HasSuffix(top, suffix) {
+			return "", fmt.Errorf("%s must end in %s, in lower case", top, suffix)
 		}
 		if found != "" {
 			return "", fmt.Errorf("has two %s folders, %s and %s", suffix, found, top)
@@ -293,6 +316,10 @@ func (a *archive) topFolder(suffix string, f dist.File) (string, error) {
 		found = top
 	}
 	return found, nil
+}
+
+func hasSuffixFold(s, suffix string) bool {
+	return len(s) >= len(suffix) && strings.EqualFold(s[len(s)-len(suffix):], suffix)
 }
 
 // belongs tells whether stem is f's name and version joined by a hyphen, in any

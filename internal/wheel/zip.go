@@ -242,16 +242,29 @@ func zip64Extra(extra []byte) (long []byte, err error) {
 	return long, nil
 }
 
-// widen replaces each value that did not fit into 32 bits by the next of the zip64 field.
+// widen replaces each value that did not fit into 32 bits by the next of the zip64
+// field. Some programs state there what did fit, too: that must be the same, for
+// a reader may take either.
 func widen(long []byte, values ...*int64) error {
+	fit := make([]int64, 0, 3)
 	for _, v := range values {
 		if *v != unknown32 {
+			fit = append(fit, *v)
 			continue
 		}
 		if len(long) < 8 {
 			return errors.New("zip64 field is missing or cut")
 		}
 		*v, long = int64(le.Uint64(long)), long[8:]
+	}
+	for _, v := range fit {
+		if len(long) < 8 || le.Uint64(long) != uint64(v) {
+			break
+		}
+		long = long[8:]
+	}
+	if len(long) > 0 {
+		return errors.New("zip64 field contradicts the header")
 	}
 	return nil
 }
@@ -297,7 +310,7 @@ func (m *member) checkLocal(r io.ReaderAt, buf []byte, next int64) ([]byte, erro
 	}
 	want := min(localLen+nameLen+32, int(min(next-m.header, 1<<17))) // 32: room for the usual extra fields
 	if want < localLen+nameLen {
-		return buf, errors.New("is cut")
+		return buf, errors.New("is cut, or overlaps what follows")
 	}
 	buf = slices.Grow(buf[:0], want)[:want]
 	if err := readAt(r, buf, m.header); err != nil {
