@@ -54,7 +54,7 @@ cross:
 fuzz:
 	@for pkg in $$($(GO) list ./internal/...); do \
 		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg || exit 1; \
 		done; done
 
 # Many processes over one cache, kills and interruptions at random instants.
@@ -68,7 +68,7 @@ check-pip: build
 check-uv: build
 	checks/uv.py bin/curd uv
 
-VECTORS = version tag dist marker requirement metadata lock
+VECTORS = version tag dist marker requirement metadata lock config
 vectors:
 	./vectors.sh "$(SEED)" $(VECTORS)
 

@@ -28,7 +28,11 @@ Exit status: 0 all fits, 1 it does not, 2 wrong usage.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ui := newUI(cmd.ErrOrStderr(), false)
 			defer ui.close()
-			env, err := curd.OpenEnvironment(cmd.Context(), readOptions(python, ui))
+			o, err := readOptions(cmd, &python, ui)
+			if err != nil {
+				return err
+			}
+			env, err := curd.OpenEnvironment(cmd.Context(), o)
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,11 @@ folder. Passwords in URLs are left out.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ui := newUI(cmd.ErrOrStderr(), false)
 			defer ui.close()
-			env, err := s.open(cmd, readOptions(s.python, ui))
+			o, err := readOptions(cmd, &s.python, ui)
+			if err != nil {
+				return err
+			}
+			env, err := s.open(cmd, o)
 			if err != nil {
 				return err
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -55,9 +54,13 @@ func (s *selection) open(cmd *cobra.Command, o curd.Options) (*curd.Environment,
 }
 
 // readOptions are those of a command that changes nothing. It does without the own cache where that has no place.
-func readOptions(python string, ui *ui) curd.Options {
-	dir, _ := home()
-	return curd.Options{Python: python, Home: dir, UserAgent: userAgent(), Notify: ui.notify}
+func readOptions(cmd *cobra.Command, python *string, ui *ui) (curd.Options, error) {
+	cfg, err := configure(cmd)
+	if err != nil {
+		return curd.Options{}, err
+	}
+	dir, _ := cfg.CacheDir()
+	return curd.Options{Python: *python, Home: dir, UserAgent: userAgent(), Notify: ui.notify}, nil
 }
 
 // noArguments is for commands that have options only.
@@ -122,7 +125,10 @@ func (f *listFlags) run(cmd *cobra.Command) (err error) {
 	defer func() { err = errors.Join(err, closeLog()) }()
 	ui := newUI(cmd.ErrOrStderr(), false)
 	defer ui.close()
-	o := readOptions(f.python, ui)
+	o, err := readOptions(cmd, &f.python, ui)
+	if err != nil {
+		return err
+	}
 	o.Log = log
 	env, err := f.open(cmd, o)
 	if err != nil {
@@ -154,19 +160,17 @@ func (f *listFlags) run(cmd *cobra.Command) (err error) {
 
 // askOutdated asks for newer versions, and leaves in the environment only what has one.
 func (f *listFlags) askOutdated(cmd *cobra.Command, env *curd.Environment, o curd.Options) (map[dist.Name]curd.Latest, error) {
-	o.Caches = orFields(f.caches, "CURD_CACHES")
-	o.Private = orFields(f.private, "CURD_PRIVATE")
+	cfg, err := configure(cmd)
+	if err != nil {
+		return nil, err
+	}
+	o.Caches, o.Private, o.Sources = f.caches, f.private, cfg.Sources()
 	o.Prereleases, o.DefaultIndex = f.pre, defaultIndex
-	if o.Indexes = f.indexes; len(o.Indexes) == 0 {
-		o.Indexes = configuredIndexes(os.Getenv)
+	o.Indexes = parseIndexes(f.indexes, cfg)
+	if err := checkServers(o); err != nil {
+		return nil, err
 	}
-	for _, u := range slices.Concat(o.Caches, o.Indexes) {
-		if err := checkURL(u); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	if o.Home, err = home(); err != nil {
+	if o.Home, err = cfg.CacheDir(); err != nil {
 		return nil, err
 	}
 	newer, err := env.Outdated(cmd.Context(), o)

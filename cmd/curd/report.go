@@ -8,17 +8,19 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/vbauerster/mpb/v8/decor"
+
 	"curdling/internal/curd"
 )
 
-// printReport says at the end what was installed, from where, and how long it took.
-func printReport(w io.Writer, r *curd.Report) {
+// printReport says at the end what was done, such as "installed", from where, how long it took, and what the caches spared.
+func printReport(w io.Writer, r *curd.Report, did string) {
 	s := style{colour: isTerminal(w) && os.Getenv("NO_COLOR") == ""}
 	took := r.Elapsed.Round(time.Millisecond)
 	if r.Elapsed > 10*time.Second {
 		took = r.Elapsed.Round(100 * time.Millisecond)
 	}
-	if len(r.Installed) == 0 {
+	if len(r.Installed)+len(r.Removed) == 0 {
 		fmt.Fprintf(w, "nothing to do: %s there already (%s)\n", isAre(r.Kept), took)
 	} else {
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -30,11 +32,13 @@ func printReport(w io.Writer, r *curd.Report) {
 			fmt.Fprintf(table, "%s %s %s\t%s\n", s.green("+"), i.Name, version, s.dim(string(i.Origin)))
 		}
 		table.Flush()
-		verb := "installed"
-		if r.DryRun {
-			verb = "would install"
+		for _, i := range r.Removed {
+			fmt.Fprintf(w, "%s %s %s\n", s.yellow("-"), i.Name, i.Version)
 		}
-		fmt.Fprintf(w, "%s %s into %s in %s%s\n", verb, count(len(r.Installed), "package"), r.Environment, took, from(r.Installed))
+		fmt.Fprintf(w, "%s in %s%s\n", done(r, did), took, from(r.Installed))
+	}
+	if saved := saved(r.Saved); saved != "" {
+		fmt.Fprintln(w, saved)
 	}
 	if n := len(r.Uploaded); n > 0 {
 		fmt.Fprintf(w, "uploaded %s\n", count(n, "wheel"))
@@ -42,6 +46,37 @@ func printReport(w io.Writer, r *curd.Report) {
 	if n := len(r.FailedUploads); n > 0 {
 		fmt.Fprintf(w, "not uploaded: %s (see the warnings)\n", count(n, "wheel"))
 	}
+}
+
+// done says what was done: "installed 3 packages into .venv and removed 1".
+func done(r *curd.Report, did string) string {
+	would := ""
+	if r.DryRun {
+		would = "would have "
+	}
+	if len(r.Installed) == 0 {
+		return fmt.Sprintf("%sremoved %s from %s", would, count(len(r.Removed), "package"), r.Environment)
+	}
+	text := fmt.Sprintf("%s%s %s into %s", would, did, count(len(r.Installed), "package"), r.Environment)
+	if n := len(r.Removed); n > 0 {
+		text += fmt.Sprintf(" and removed %d", n)
+	}
+	return text
+}
+
+// saved says what the caches spared: "the caches saved 12.3 MiB of downloads and 2 builds of 1m20s".
+func saved(s curd.Saved) string {
+	var parts []string
+	if s.Bytes > 0 {
+		parts = append(parts, fmt.Sprintf("% .1f of downloads", decor.SizeB1024(s.Bytes)))
+	}
+	if s.Builds > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s", count(s.Builds, "build"), s.Time.Round(time.Second/10)))
+	}
+	if parts == nil {
+		return ""
+	}
+	return "the caches saved " + strings.Join(parts, " and ")
 }
 
 func isAre(n int) string {
@@ -68,6 +103,9 @@ func from(all []curd.Installed) string {
 		default:
 			parts = append(parts, fmt.Sprintf("%d from the %s", n[o], o))
 		}
+	}
+	if parts == nil {
+		return ""
 	}
 	return ": " + strings.Join(parts, ", ")
 }

@@ -1,61 +1,61 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"curdling/internal/curd"
 	"curdling/internal/dist"
+	"curdling/internal/index"
+	"curdling/internal/lock"
 	"curdling/internal/requirement"
 	"curdling/internal/resolve"
 )
 
 // requirements reads the command line's requirements and those of -r files.
-func (f *installFlags) requirements(o *curd.Options, args []string) error {
+func (f *runFlags) requirements(ctx context.Context, o *curd.Options, args []string) error {
+	open := opener(ctx, *o)
 	for _, arg := range args {
-		line, err := requirement.ParseArgument(arg, false)
-		if err != nil {
-			return usageError{err}
-		}
-		line.Where = "the command line"
-		if err := addLine(o, line); err != nil {
+		if err := addArgument(o, arg, false); err != nil {
 			return err
 		}
 	}
 	for _, arg := range f.editable {
-		line, err := requirement.ParseArgument(arg, true)
-		if err != nil {
-			return usageError{err}
-		}
-		line.Where = "-e"
-		if err := addLine(o, line); err != nil {
+		if err := addArgument(o, arg, true); err != nil {
 			return err
 		}
 	}
+	lockFile := slices.IndexFunc(f.files, lock.IsFilename)
+	if lockFile >= 0 {
+		if len(o.Requirements)+len(f.files)+len(f.constraints) > 1 {
+			return usageError{fmt.Errorf("%s is a lock file, which is installed alone: leave out other requirements, files and constraints", f.files[lockFile])}
+		}
+		return f.readLock(o, f.files[lockFile], open)
+	}
 	for _, path := range f.files {
-		file, err := readFile(path)
+		file, err := f.readFile(path, open)
 		if err == nil {
 			err = addFile(o, file)
 		}
 		if err != nil {
 			return err
 		}
+		f.warnings = append(f.warnings, file.Ignored...)
 	}
-	for _, path := range f.constraints {
-		file, err := requirement.ReadFile(path, openRequirements)
-		if err != nil {
-			return err
-		}
-		if err := addConstraints(o, slices.Concat(file.Requirements, file.Constraints)); err != nil {
-			return err
-		}
+	if err := readConstraints(&o.Constraints, f.constraints, open); err != nil {
+		return err
+	}
+	if err := readConstraints(&o.BuildConstraints, f.buildConstraints, open); err != nil {
+		return err
 	}
 	if err := addGroups(o, f.groups); err != nil {
 		return err
@@ -66,17 +66,52 @@ func (f *installFlags) requirements(o *curd.Options, args []string) error {
 	return nil
 }
 
-// readFile reads a requirements file, or what a pyproject.toml requires.
-func readFile(path string) (requirement.File, error) {
-	if filepath.Base(path) != pyproject {
-		return requirement.ReadFile(path, openRequirements)
-	}
-	p, err := requirement.ReadPyproject(path)
+// addArgument adds what the command line asks for.
+func addArgument(o *curd.Options, arg string, editable bool) error {
+	line, err := requirement.ParseArgument(arg, editable)
 	if err != nil {
-		return requirement.File{}, err
+		return usageError{err}
 	}
-	lines, err := p.Requirements(nil)
-	return requirement.File{Requirements: lines}, err
+	line.Where = "the command line"
+	return addLine(o, line)
+}
+
+// readLock reads a lock file (PEP 751).
+func (f *runFlags) readLock(o *curd.Options, path string, open openFunc) error {
+	r, err := open(path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(io.LimitReader(r, maxLock+1))
+	if err != nil {
+		return fmt.Errorf("%s: %w", index.Redact(path), err)
+	}
+	l, err := lock.Parse(text) // which refuses what is too long
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	o.Lock = &curd.Lock{Lock: l, Location: path, Extras: f.extras, Groups: f.groups}
+	return nil
+}
+
+const maxLock = 16 << 20 // bytes; package lock's own limit
+
+// readFile reads a requirements file, or what a pyproject.toml or a script requires.
+func (f *runFlags) readFile(path string, open openFunc) (file requirement.File, err error) {
+	switch {
+	case filepath.Base(path) == pyproject:
+		p, err := requirement.ReadPyproject(path)
+		if err != nil {
+			return file, err
+		}
+		file.Requirements, err = p.Requirements(f.extras)
+		return file, err
+	case strings.HasSuffix(path, ".py"):
+		file.Requirements, err = requirement.ReadScript(path)
+		return file, err
+	}
+	return requirement.ReadFile(path, open)
 }
 
 const pyproject = "pyproject.toml"
@@ -113,68 +148,91 @@ func addLine(o *curd.Options, l requirement.Line) error {
 	if l.Editable {
 		o.Editable[w.URL] = true
 	}
+	if len(l.ConfigSettings) > 0 {
+		o.SettingsOf[cmp.Or(w.URL, string(w.Name))] = l.ConfigSettings
+	}
+	if len(l.Hashes) > 0 && w.Name == "" {
+		return fmt.Errorf("%s: %s: a --hash needs the project's name in front: NAME @ URL", l.Where, l)
+	}
+	if len(l.Hashes) > 0 {
+		o.Hashes[w.Name] = append(o.Hashes[w.Name], l.Hashes...)
+	}
 	o.Requirements = append(o.Requirements, w)
 	return nil
 }
 
-func addConstraints(o *curd.Options, lines []requirement.Line) error {
+// readConstraints adds what constraints files list.
+func readConstraints(into *[]resolve.Wanted, paths []string, open openFunc) error {
+	for _, path := range paths {
+		file, err := requirement.ReadFile(path, open)
+		if err != nil {
+			return err
+		}
+		if err := addConstraints(into, slices.Concat(file.Requirements, file.Constraints)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addConstraints(into *[]resolve.Wanted, lines []requirement.Line) error {
 	for _, l := range lines {
 		w, err := wanted(l)
 		if err != nil {
 			return err
 		}
-		o.Constraints = append(o.Constraints, w)
+		*into = append(*into, w)
 	}
 	return nil
 }
 
-func fileURL(path string) string {
-	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
-}
+// openFunc opens a file that the command line names, or one that such a file names.
+type openFunc func(path string) (io.ReadCloser, error)
 
-func openRequirements(path string) (io.ReadCloser, error) {
-	switch {
-	case path == "-":
-		return io.NopCloser(os.Stdin), nil
-	case strings.Contains(path, "://"):
-		return nil, errors.New("requirements files are read from this machine only: download it first")
+// opener opens paths, URLs and standard input.
+func opener(ctx context.Context, o curd.Options) openFunc {
+	return func(path string) (io.ReadCloser, error) {
+		switch {
+		case path == "-":
+			return io.NopCloser(os.Stdin), nil
+		case strings.Contains(path, "://"):
+			text, err := curd.Text(ctx, o, path, maxLock)
+			return io.NopCloser(bytes.NewReader(text)), err
+		}
+		return os.Open(path)
 	}
-	return os.Open(path)
 }
 
 // addFile adds what a requirements file asks for.
 func addFile(o *curd.Options, file requirement.File) error {
-	if option := unsupported(file); option != "" {
-		return fmt.Errorf("a requirements file says %s, which is not supported", option)
-	}
 	hashed := file.RequireHashes
 	for _, l := range file.Requirements {
 		if err := addLine(o, l); err != nil {
 			return err
 		}
-		w := o.Requirements[len(o.Requirements)-1]
-		for _, h := range l.Hashes {
-			if sum, ok := strings.CutPrefix(h, "sha256:"); ok {
-				o.Hashes[w.Name] = append(o.Hashes[w.Name], sum)
-			}
-		}
-		if len(l.Hashes) > 0 && len(o.Hashes[w.Name]) == 0 {
-			return fmt.Errorf("%s: none of the hashes is a sha256, which is what curd checks", l.Where)
-		}
 		hashed = hashed || len(l.Hashes) > 0 && !file.NoRequireHashes
 	}
-	if err := addConstraints(o, file.Constraints); err != nil {
+	if err := addConstraints(&o.Constraints, file.Constraints); err != nil {
 		return err
 	}
 	if file.IndexURL != "" || len(file.ExtraIndexURLs) > 0 {
 		if file.IndexURL == "" {
 			file.IndexURL = defaultIndex
 		}
-		o.Indexes = slices.DeleteFunc(append([]string{file.IndexURL}, file.ExtraIndexURLs...), func(u string) bool { return u == "" })
+		o.Indexes = nil
+		for _, u := range append([]string{file.IndexURL}, file.ExtraIndexURLs...) {
+			if u != "" {
+				o.Indexes = append(o.Indexes, curd.NamedIndex{URL: u})
+			}
+		}
 	}
 	o.NoIndex = o.NoIndex || file.NoIndex
+	o.FindLinks = append(o.FindLinks, file.FindLinks...)
+	o.Network.TrustedHosts = append(o.Network.TrustedHosts, file.TrustedHosts...)
 	o.RequireHashes = o.RequireHashes || hashed
 	o.Prereleases = o.Prereleases || file.Pre || file.AllReleases.All
+	merge(&o.PrereleasesOf, file.AllReleases)
+	merge(&o.OnlyFinal, file.OnlyFinal)
 	merge(&o.NoBinary, file.NoBinary)
 	merge(&o.OnlyBinary, file.OnlyBinary)
 	return nil
@@ -190,62 +248,29 @@ func merge(into *requirement.Names, from requirement.Names) {
 	}
 }
 
-// unsupported names an option of a requirements file that must not be passed over.
-func unsupported(file requirement.File) string {
-	switch {
-	case len(file.FindLinks) > 0:
-		return "--find-links"
-	case len(file.TrustedHosts) > 0:
-		return "--trusted-host"
-	case len(file.AllReleases.Of) > 0:
-		return "--all-releases NAME"
-	case file.OnlyFinal.All || len(file.OnlyFinal.Of) > 0:
-		return "--only-final"
-	}
-	if slices.ContainsFunc(file.Requirements, func(l requirement.Line) bool { return len(l.ConfigSettings) > 0 }) {
-		return "--config-settings"
-	}
-	return ""
-}
-
-// wanted makes of a line what the solver is asked for: a file, here or at a URL, becomes "name @ URL".
+// wanted makes of a line what the solver is asked for: a file or folder of this machine becomes "name @ file:URL".
 func wanted(l requirement.Line) (resolve.Wanted, error) {
 	w := resolve.Wanted{Requirement: l.Requirement, Where: l.Where}
-	filename := ""
-	switch l.Source.Kind {
-	case requirement.Named:
-	case requirement.LocalFile:
-		abs, err := filepath.Abs(l.Source.Path)
-		if err != nil {
-			return w, err
-		}
-		w.URL = fileURL(abs)
-		if l.Source.Hash != "" {
-			w.URL += "#" + strings.Replace(l.Source.Hash, ":", "=", 1)
-		}
-		filename = filepath.Base(abs)
-	case requirement.Archive:
-		u, err := url.Parse(l.Source.URL)
-		if err != nil {
-			return w, fmt.Errorf("%s: not a URL", l)
-		}
-		filename = path.Base(u.Path)
-	case requirement.Directory:
-		abs, err := filepath.Abs(l.Source.Path)
-		w.URL = fileURL(abs)
+	if l.Source.Kind != requirement.LocalFile && l.Source.Kind != requirement.Directory {
+		return w, nil
+	}
+	abs, err := filepath.Abs(l.Source.Path)
+	if err != nil {
 		return w, err
-	case requirement.Repository:
-		return w, fmt.Errorf("%s: repositories are not supported; clone it, and name the folder", l)
 	}
-	if l.Source.Subdirectory != "" {
-		return w, fmt.Errorf("%s: a subdirectory of an archive cannot be installed; build a wheel of it and name that", l)
-	}
-	if w.Name == "" {
-		f, err := dist.ParseFilename(filename, "")
-		if err != nil {
-			return w, fmt.Errorf("%s: %w", l, err)
+	w.URL = (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}).String()
+	separator := "#"
+	for _, part := range [][2]string{{"subdirectory", url.PathEscape(l.Source.Subdirectory)}, hashPart(l.Source.Hash)} {
+		if part[1] != "" {
+			w.URL += separator + part[0] + "=" + part[1]
+			separator = "&"
 		}
-		w.Name = f.Name
 	}
 	return w, nil
+}
+
+// hashPart makes of "sha256:..." what stands in a URL's fragment.
+func hashPart(hash string) [2]string {
+	algorithm, digest, _ := strings.Cut(hash, ":")
+	return [2]string{algorithm, digest}
 }

@@ -75,14 +75,20 @@ uploaded, so that the first machine warms the cache for all the others.`,
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("curd {{.Version}}\n")
+	root.SetGlobalNormalizationFunc(understandAliases)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newInstall())
+	root.AddCommand(newSync())
+	root.AddCommand(newLock())
+	root.AddCommand(newWheel())
 	root.AddCommand(newUninstall())
 	root.AddCommand(newFreeze())
 	root.AddCommand(newList())
 	root.AddCommand(newCheck())
 	root.AddCommand(newCache())
 	root.AddCommand(newUpload())
+	root.AddCommand(newConfig())
+	root.AddCommand(newMan())
 	return root
 }
 

@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"wheel":   makeWheel,
 			"sdist":   makeSdist,
+			"project": makeProject,
 			"serve":   serve,
 			"deadend": deadEnd,
 			"dying":   serveDying,
@@ -123,6 +124,49 @@ func makeSdist(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(z.Close())
 	write(ts, filepath.Join(args[0], filepath.Base(root)+".tar.gz"), b.Bytes())
 }
+
+// makeProject: project DIR NAME VERSION [REQUIREMENT...] makes a project that builds itself. Its module NAME
+// has __version__ and settings: those that the backend got.
+func makeProject(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 3 {
+		ts.Fatalf("usage: project DIR NAME VERSION [REQUIREMENT]...")
+	}
+	requires := ""
+	for _, r := range args[3:] {
+		requires += "Requires-Dist: " + r + "\n"
+	}
+	constants := fmt.Sprintf("name, version, requires = %q, %q, %q\n", args[1], args[2], requires)
+	write(ts, filepath.Join(args[0], "pyproject.toml"), []byte("[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n"))
+	write(ts, filepath.Join(args[0], "backend.py"), []byte(constants+backend))
+}
+
+// backend is a build backend (PEP 517, 660) in one file.
+const backend = `
+import base64, hashlib, os, zipfile
+module = name.replace("-", "_")
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    text = f"__version__ = {version!r}\nsettings = {config_settings!r}\n"
+    return make(wheel_directory, {module + ".py": text})
+
+def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+    return make(wheel_directory, {module + ".pth": os.getcwd() + "\n"})
+
+def make(wheel_directory, files):
+    base = f"{module}-{version}"
+    info = base + ".dist-info/"
+    files[info + "METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}"
+    files[info + "WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    record = ""
+    filename = base + "-py3-none-any.whl"
+    with zipfile.ZipFile(os.path.join(wheel_directory, filename), "w") as z:
+        for path, text in files.items():
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{path},sha256={digest},{len(text)}\n"
+            z.writestr(path, text)
+        z.writestr(info + "RECORD", record + info + "RECORD,,\n")
+    return filename
+`
 
 func write(ts *testscript.TestScript, path string, b []byte) {
 	path = ts.MkAbs(path)

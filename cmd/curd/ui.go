@@ -58,6 +58,8 @@ func (u *ui) notify(e curd.Event) {
 	switch {
 	case e.Kind == curd.Warning:
 		u.say(u.style.yellow("warning: ") + e.Name)
+	case e.Kind == curd.Decision:
+		u.say(u.style.dim(e.Name))
 	case u.quiet:
 	case u.bars != nil:
 		u.draw(e)
@@ -84,7 +86,7 @@ func (u *ui) line(e curd.Event) {
 		u.say("fetching " + e.Name + size(e.Bytes))
 	case e.Kind == curd.Begin && e.Phase == curd.Building:
 		u.say("building " + e.Name)
-	case e.Kind == curd.Plan && e.Phase == curd.Installing:
+	case e.Kind == curd.Plan && e.Phase == curd.Installing && e.Count > 0:
 		u.say(fmt.Sprintf("installing %s", count(e.Count, "package")))
 	case e.Kind == curd.End && e.Phase == curd.Uploading:
 		u.say("uploaded " + e.Name)

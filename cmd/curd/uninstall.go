@@ -60,10 +60,12 @@ Exit status: 0 done, 1 failed (the environment is as it was), 2 wrong usage, 130
 func (f *uninstallFlags) run(cmd *cobra.Command, args []string) error {
 	ui := newUI(cmd.ErrOrStderr(), f.quiet)
 	defer ui.close()
-	o := readOptions(f.python, ui)
+	o, err := readOptions(cmd, &f.python, ui)
+	if err != nil {
+		return err
+	}
 	o.BreakSystemPackages, o.DryRun = f.breakSystem, f.dryRun
-	var err error
-	if o.Requirements, err = f.wanted(args); err != nil {
+	if o.Requirements, err = f.wanted(cmd.Context(), args); err != nil {
 		return err
 	}
 	confirm := func(r *curd.Removal) (bool, error) {
@@ -90,7 +92,7 @@ func (f *uninstallFlags) run(cmd *cobra.Command, args []string) error {
 }
 
 // wanted gives what the arguments and -r files name.
-func (f *uninstallFlags) wanted(args []string) ([]resolve.Wanted, error) {
+func (f *uninstallFlags) wanted(ctx context.Context, args []string) ([]resolve.Wanted, error) {
 	var all []resolve.Wanted
 	for _, arg := range args {
 		r, err := requirement.Parse(arg)
@@ -100,7 +102,7 @@ func (f *uninstallFlags) wanted(args []string) ([]resolve.Wanted, error) {
 		all = append(all, resolve.Wanted{Requirement: r, Where: "the command line"})
 	}
 	for _, path := range f.files {
-		file, err := requirement.ReadFile(path, openRequirements)
+		file, err := requirement.ReadFile(path, opener(ctx, curd.Options{UserAgent: userAgent()}))
 		if err != nil {
 			return nil, err
 		}

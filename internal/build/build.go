@@ -64,9 +64,9 @@ func (s Source) String() string {
 // Builder builds. It has no state: any number of builds may run at once.
 type Builder struct {
 	Python    *python.Interpreter // the interpreter that the wheels are for; a virtual environment's will do
-	Provision Provision
-	Temp      string // parent of the folders of builds; "": the system's
-	LogDir    string // keeps one log per build; "": logs go with the build's folder
+	Provision Provision           // nil: no isolation, hooks run with Python and what is installed there
+	Temp      string              // parent of the folders of builds; "": the system's
+	LogDir    string              // keeps one log per build; "": logs go with the build's folder
 	// ConfigSettings are handed to the backend's hooks.
 	ConfigSettings map[string][]string
 	// Environ is what the environment variables are taken from; nil: os.Environ().

@@ -64,6 +64,10 @@ func (j *job) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if j.Provision == nil {
+		j.env = j.Python
+		return nil
+	}
 	if j.env, err = newEnv(filepath.Join(j.work, "env"), j.Python); err != nil {
 		return err
 	}

@@ -2,6 +2,9 @@ package curd
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,34 +21,81 @@ import (
 	"curdling/internal/tag"
 )
 
-// buildKey says for which interpreter, ABI and system a wheel was built.
-func buildKey(py *python.Interpreter) string {
-	return tag.Supported(py.Target)[0].String()
+// recipe is a source and how it is to be built.
+type recipe struct {
+	source string // which source, as sha256 in hex: of an archive, or of what names a commit
+	name   string // for people
+	python *python.Interpreter
+	ours   bool // a folder of this machine, whose build may ask for others
+	// settings are for the build backend.
+	settings map[string][]string
+	// lay gives the source. It may lay it at dir, which is not there yet and is deleted after the build.
+	lay func(ctx context.Context, dir string) (build.Source, error)
 }
 
-// buildID names the build of one source for one interpreter.
-func buildID(src held, py *python.Interpreter) string { return src.sha256 + " " + buildKey(py) }
+// key says for which interpreter, ABI and system a wheel is built, and with which settings.
+func (r *recipe) key() string {
+	key := tag.Supported(r.python.Target)[0].String()
+	if len(r.settings) > 0 {
+		text, _ := json.Marshal(r.settings) // sorts the keys, and cannot fail on strings
+		key += "+" + hashText(string(text))[:16]
+	}
+	return key
+}
 
-// built gives the wheel of a source distribution: one that this machine built of the same bytes before, else
-// a new one.
-func (s *session) built(ctx context.Context, f dist.File, src held, py *python.Interpreter) (curds.Build, error) {
-	id := buildID(src, py)
-	leave, err := s.waits.enter(ctx, id, fmt.Sprintf("%s %s", f.Name, f.Version))
+// id names the build within a run.
+func (r *recipe) id() string { return r.source + " " + r.key() }
+
+func hashText(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// sdistRecipe builds a source distribution.
+func (s *session) sdistRecipe(f dist.File, src held, py *python.Interpreter) *recipe {
+	return &recipe{
+		source: src.sha256, name: fmt.Sprintf("%s %s", f.Name, f.Version), python: py, settings: s.settings(string(f.Name)),
+		lay: func(context.Context, string) (build.Source, error) {
+			return build.Source{Name: f.Name, Version: f.Version, Archive: src.path, SHA256: src.sha256}, nil
+		},
+	}
+}
+
+// settings gives the settings for the build backend of what is asked for by that name or URL.
+func (s *session) settings(of string) map[string][]string {
+	if special := s.SettingsOf[of]; len(special) > 0 {
+		return special
+	}
+	return s.ConfigSettings
+}
+
+// remembered finds what this machine built of the same before. What was built without isolation
+// depends on more than the recipe.
+func (s *session) remembered(r *recipe) (curds.Build, bool) {
+	if s.NoBuildIsolation {
+		return curds.Build{}, false
+	}
+	return s.own.Build(r.source, r.key())
+}
+
+// built gives the wheel of a source: one that was built of the same before, else a new one.
+func (s *session) built(ctx context.Context, r *recipe) (curds.Build, error) {
+	leave, err := s.waits.enter(ctx, r.id(), r.name)
 	if err != nil {
 		return curds.Build{}, err
 	}
 	defer leave()
-	return s.builds.get(ctx, id, func() (curds.Build, error) {
-		ctx, nested := withBuild(ctx, id)
-		unlock, err := s.lockBuild(ctx, id, nested)
+	return s.builds.get(ctx, r.id(), func() (curds.Build, error) {
+		ctx, nested := withBuild(ctx, r.id())
+		unlock, err := s.lockBuild(ctx, r.id(), nested)
 		if err != nil {
 			return curds.Build{}, err
 		}
 		defer unlock()
-		if b, ok := s.own.Build(src.sha256, buildKey(py)); ok {
+		if b, ok := s.remembered(r); ok {
 			return b, nil
 		}
-		return s.build(ctx, f, src, py)
+		return s.build(ctx, r)
 	})
 }
 
@@ -63,73 +113,84 @@ func (s *session) lockBuild(ctx context.Context, id string, nested bool) (unlock
 
 // preparedMetadata asks the build backend what the wheel's metadata will be. A backend that cannot tell
 // builds the wheel for it, which is kept.
-func (s *session) preparedMetadata(ctx context.Context, f dist.File, src held, py *python.Interpreter) (md *metadata.Metadata, err error) {
-	ctx, _ = withBuild(ctx, buildID(src, py))
-	err = s.work(ctx, fmt.Sprintf("%s %s", f.Name, f.Version), py, func(b *build.Builder, out string) error {
+func (s *session) preparedMetadata(ctx context.Context, r *recipe) (md *metadata.Metadata, err error) {
+	ctx, _ = withBuild(ctx, r.id())
+	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string) error {
 		var result *build.Result
-		md, result, err = b.Metadata(ctx, buildSource(f, src), out)
+		md, result, err = b.Metadata(ctx, src, out)
 		if err == nil && result != nil {
-			_, err = s.keepBuild(f, src, py, result)
+			_, err = s.keepBuild(r, result)
 		}
 		return err
 	})
 	return md, err
 }
 
-func (s *session) build(ctx context.Context, f dist.File, src held, py *python.Interpreter) (kept curds.Build, err error) {
-	err = s.work(ctx, fmt.Sprintf("%s %s", f.Name, f.Version), py, func(b *build.Builder, out string) error {
-		result, err := b.Wheel(ctx, buildSource(f, src), out)
+func (s *session) build(ctx context.Context, r *recipe) (kept curds.Build, err error) {
+	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string) error {
+		result, err := b.Wheel(ctx, src, out)
 		if err != nil {
 			return err
 		}
-		kept, err = s.keepBuild(f, src, py, result)
+		kept, err = s.keepBuild(r, result)
 		return err
 	})
 	return kept, err
 }
 
-// work hands a builder to a build, and a folder for the wheel, once fewer builds than cores are at work.
-func (s *session) work(ctx context.Context, name string, py *python.Interpreter, do func(b *build.Builder, out string) error) error {
+// work hands a builder to a build, the source and a folder for the wheel, once fewer builds than cores are at work.
+func (s *session) work(ctx context.Context, r *recipe, do func(b *build.Builder, src build.Source, out string) error) error {
 	if err := s.startWork(ctx); err != nil {
 		return err
 	}
 	defer s.endWork()
-	s.Notify(Event{Phase: Building, Kind: Begin, Name: name})
-	defer s.Notify(Event{Phase: Building, Kind: End, Name: name})
+	s.Notify(Event{Phase: Building, Kind: Begin, Name: r.name})
+	defer s.Notify(Event{Phase: Building, Kind: End, Name: r.name})
 	out, err := os.MkdirTemp(s.own.Temp(), "wheel-")
 	if err != nil {
 		return fmt.Errorf("own cache: %w", err)
 	}
 	defer os.RemoveAll(out)
-	return do(&build.Builder{
-		Python:    py,
-		Provision: s.provision,
-		Temp:      s.own.Temp(),
-		LogDir:    s.own.Logs(),
-		Progress: func(_ build.Source, step string) {
-			s.Notify(Event{Phase: Building, Kind: Progress, Name: name, Step: step})
+	src, err := r.lay(ctx, filepath.Join(out, "source"))
+	if err != nil {
+		return err
+	}
+	b := &build.Builder{
+		Python: r.python,
+		Provision: func(ctx context.Context, reqs []requirement.Requirement, env *python.Interpreter) error {
+			return s.provision(ctx, r, reqs, env)
 		},
-	}, out)
-}
-
-func buildSource(f dist.File, src held) build.Source {
-	return build.Source{Name: f.Name, Version: f.Version, Archive: src.path, SHA256: src.sha256}
+		Temp:           s.own.Temp(),
+		LogDir:         s.own.Logs(),
+		ConfigSettings: r.settings,
+		Progress: func(_ build.Source, step string) {
+			s.Notify(Event{Phase: Building, Kind: Progress, Name: r.name, Step: step})
+		},
+	}
+	if s.NoBuildIsolation {
+		b.Provision = nil
+	}
+	return do(b, src, out)
 }
 
 // keepBuild moves a built wheel into the own cache.
-func (s *session) keepBuild(f dist.File, src held, py *python.Interpreter, r *build.Result) (curds.Build, error) {
-	s.log("build").Info("built", "source", f.Filename, "wheel", filepath.Base(r.Path), "seconds", r.Seconds, "backend", r.Backend, "log", r.LogPath)
-	w, err := dist.ParseFilename(filepath.Base(r.Path), f.Name)
+func (s *session) keepBuild(r *recipe, result *build.Result) (curds.Build, error) {
+	s.fresh.Store(r.id(), true)
+	s.log("build").Info("built", "source", r.name, "wheel", filepath.Base(result.Path), "seconds", result.Seconds, "backend", result.Backend, "log", result.LogPath)
+	w, err := dist.ParseFilename(filepath.Base(result.Path), "")
 	if err != nil {
 		return curds.Build{}, err
 	}
-	_, sha256, err := s.own.Import(r.Path, w)
+	_, sha256, err := s.own.Import(result.Path, w)
 	if err != nil {
 		return curds.Build{}, err
 	}
 	b := curds.Build{
-		Source: src.sha256, Key: buildKey(py), Wheel: sha256, Filename: w.Filename,
-		Seconds: r.Seconds, Time: time.Now().UTC().Truncate(time.Second),
+		Source: r.source, Key: r.key(), Wheel: sha256, Filename: w.Filename,
+		Seconds: result.Seconds, Time: time.Now().UTC().Truncate(time.Second),
+	}
+	if s.NoBuildIsolation {
+		return b, nil
 	}
 	return b, s.own.AddBuild(b)
 }
@@ -146,9 +207,9 @@ func (s *session) startWork(ctx context.Context) error {
 
 func (s *session) endWork() { <-s.building }
 
-// provision puts what a build requires into its environment; it implements build.Provision. The
+// provision puts what a build requires into its environment; see build.Provision. The
 // build does not count as work meanwhile: it may have to wait for another one.
-func (s *session) provision(ctx context.Context, reqs []requirement.Requirement, env *python.Interpreter) error {
+func (s *session) provision(ctx context.Context, r *recipe, reqs []requirement.Requirement, env *python.Interpreter) error {
 	s.endWork()
 	defer func() { s.building <- struct{}{} }()
 	there, err := installedByName(install.Env{Python: env})
@@ -158,14 +219,17 @@ func (s *session) provision(ctx context.Context, reqs []requirement.Requirement,
 	src := s.newSource(env, there) // a backend may ask for more in a second call
 	src.nested = true
 	wanted := make([]resolve.Wanted, len(reqs))
-	for i, r := range reqs {
-		wanted[i] = resolve.Wanted{Requirement: r, Where: "the build"}
+	for i, req := range reqs {
+		if req.URL != "" && !r.ours && local(req.URL) {
+			return fmt.Errorf("its build requires a file of this machine: %s", req)
+		}
+		wanted[i] = resolve.Wanted{Requirement: req, Where: "the build of " + r.name}
 	}
-	solution, err := src.solve(ctx, resolve.Problem{Requirements: wanted})
+	solution, err := src.solve(ctx, resolve.Problem{Requirements: wanted, Constraints: s.BuildConstraints})
 	if err != nil {
 		return err
 	}
-	all, err := src.prepare(ctx, solution)
+	all, err := src.prepare(ctx, src.choices(solution))
 	if err != nil {
 		return err
 	}

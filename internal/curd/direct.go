@@ -1,16 +1,20 @@
 package curd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
 	"curdling/internal/build"
+	"curdling/internal/curds"
 	"curdling/internal/dist"
 	"curdling/internal/index"
 	"curdling/internal/install"
@@ -20,8 +24,10 @@ import (
 
 // direct is what the URL of a requirement gave, and what direct_url.json (PEP 610) says of it.
 type direct struct {
-	dist.File
-	from install.DirectURL
+	dist.File // a wheel, perhaps built of what the URL gave
+	from      install.DirectURL
+	archive   string // sha256 of what the URL gave; "" where that was no archive
+	built     bool
 }
 
 // pinURLs makes what each URL gives the only candidate of its project. The result has the names of all
@@ -62,80 +68,186 @@ func (s *source) pin(d direct) error {
 	p := s.project(d.Name)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, barred := s.judge(d.File)
-	p.candidates = []resolve.Candidate{{File: d.File, Barred: barred}}
-	if i, ok := s.installed[d.Name]; ok && cameFrom(i, d.File) {
+	p.candidates = []resolve.Candidate{{File: d.File, Barred: s.judgeDirect(d)}}
+	if i, ok := s.installed[d.Name]; ok && cameFrom(i, d) {
 		p.candidates = []resolve.Candidate{{File: installedFile(i), Admitted: true}}
 	}
 	p.asked, p.known = 2+len(s.caches), true
 	return nil
 }
 
-// cameFrom tells whether what is installed was made of just this file.
-func cameFrom(i install.Installed, f dist.File) bool {
-	return i.DirectURL != nil && i.DirectURL.Archive != nil &&
-		i.DirectURL.URL == f.URL && i.DirectURL.Archive.Hashes["sha256"] == f.SHA256
+// judgeDirect tells why what a URL gave cannot be used, "" where it can.
+func (s *source) judgeDirect(d direct) string {
+	if _, ok := s.ranks.Best(d.Tags); !ok {
+		return fmt.Sprintf("its wheel is not for %s", describePython(s.python))
+	}
+	given := d.File
+	given.SHA256 = d.archive
+	return s.wrongHash(given)
 }
 
-// fileAt gives what the URL of a requirement points at: an archive, which is fetched, or a folder of
-// this machine, of which a wheel is built. name is "" where only the source knows it.
+// cameFrom tells whether what is installed was made of just this. A folder may have changed.
+func cameFrom(i install.Installed, d direct) bool {
+	return i.DirectURL != nil && d.from.Dir == nil && reflect.DeepEqual(*i.DirectURL, d.from)
+}
+
+// fileAt gives what the URL of a requirement points at: a wheel, or one that is built of what is
+// there. name is "" where only the source knows it.
 func (s *source) fileAt(ctx context.Context, name dist.Name, at string) (direct, error) {
 	return s.urls.get(ctx, at, func() (direct, error) {
-		u, err := url.Parse(at)
-		if err != nil || u.Path == "" {
-			return direct{}, fmt.Errorf("%s: not a URL of a file", index.Redact(at))
+		line, err := requirement.ParseArgument(at, false)
+		if err != nil {
+			return direct{}, err
 		}
-		if u.Scheme == "file" {
-			if info, err := os.Stat(filepath.FromSlash(u.Path)); err == nil && info.IsDir() {
-				return s.folder(ctx, u)
-			}
+		src := line.Source
+		shown := cmp.Or(string(name), path.Base(strings.TrimSuffix(src.URL+filepath.ToSlash(src.Path), "/")))
+		var d direct
+		switch {
+		case src.Kind == requirement.Repository:
+			d, err = s.repository(ctx, shown, at, src)
+		case src.Path != "" && isFolder(src.Path):
+			d, err = s.folder(ctx, at, src)
+		case src.Path != "" || src.Kind == requirement.Archive:
+			d, err = s.archive(ctx, shown, at, src)
+		default:
+			err = fmt.Errorf("%s: no wheel, source distribution, folder or repository", index.Redact(at))
 		}
-		return s.archive(ctx, name, u)
+		d.URL = withoutFragment(at)
+		return d, err
 	})
 }
 
-// archive fetches a wheel or source distribution.
-func (s *source) archive(ctx context.Context, name dist.Name, u *url.URL) (direct, error) {
-	shown := index.Redact(u.String())
-	f, err := dist.ParseFilename(path.Base(u.Path), name)
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// withoutFragment cuts also the credentials off a URL.
+func withoutFragment(at string) string {
+	u, err := url.Parse(at)
 	if err != nil {
-		return direct{}, fmt.Errorf("%s: %w; name a wheel or a source distribution", shown, err)
+		return index.Redact(at)
 	}
-	for _, part := range strings.Split(u.Fragment, "&") {
-		switch what, value, _ := strings.Cut(part, "="); what {
-		case "", "egg":
-		case "sha256":
-			f.SHA256 = strings.ToLower(value)
-		default:
-			return direct{}, fmt.Errorf("%s: #%s= is not supported; of hashes, sha256 is", shown, what)
+	u.User, u.Fragment, u.RawFragment = nil, "", ""
+	return u.String()
+}
+
+func fileURL(path string) string {
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
+}
+
+var archiveSuffix = regexp.MustCompile(`(?i)\.(whl|zip|tar\.gz|tgz|tar\.bz2|tbz|tar)$`)
+
+// archive fetches a wheel, or builds one of an archive.
+func (s *source) archive(ctx context.Context, name, at string, src requirement.Source) (d direct, err error) {
+	shown := index.Redact(at)
+	file := dist.File{URL: src.URL, Filename: path.Base(filepath.ToSlash(src.Path))}
+	if u, err := url.Parse(src.URL); err == nil && src.Kind == requirement.Archive {
+		file.Filename = path.Base(u.Path)
+	}
+	suffix := archiveSuffix.FindString(file.Filename)
+	wheel := strings.EqualFold(suffix, ".whl")
+	switch {
+	case suffix == "":
+		return d, fmt.Errorf("%s: its name does not end as that of a wheel or an archive does (.whl, .tar.gz, .zip, .tar.bz2)", shown)
+	case wheel:
+		if d.File, err = dist.ParseFilename(file.Filename, ""); err != nil {
+			return d, fmt.Errorf("%s: %w", shown, err)
+		}
+	default:
+		file.Filename = "source" + strings.ToLower(suffix)
+	}
+	h, err := s.fetchDirect(ctx, file, src)
+	if err != nil {
+		return d, err
+	}
+	if src.Hash != "" {
+		ok, err := hasHash(h, []string{src.Hash})
+		if err != nil {
+			return d, err
+		}
+		if !ok {
+			return d, fmt.Errorf("%s: what is there does not have the hash that its URL names (%s)", shown, src.Hash)
 		}
 	}
-	u.Fragment = ""
-	f.URL = u.String()
-	var h held
-	switch u.Scheme {
-	case "http", "https":
-		h, err = s.fetch(ctx, f)
-	case "file":
-		h.path, h.sha256, err = s.own.Import(filepath.FromSlash(u.Path), f)
-	default:
-		err = fmt.Errorf("%s: %s URLs are not known; name one with https, http or file", shown, u.Scheme)
+	if wheel {
+		d.SHA256 = h.sha256
+	} else if d, err = s.builtDirect(ctx, &recipe{
+		source: recipeOfPart(h.sha256, src.Subdirectory), name: name, python: s.python, settings: s.settings(at),
+		lay: func(context.Context, string) (build.Source, error) {
+			return build.Source{Archive: h.path, SHA256: h.sha256, Subdirectory: src.Subdirectory}, nil
+		},
+	}); err != nil {
+		return d, err
 	}
-	f.SHA256 = h.sha256
-	from := install.DirectURL{URL: f.URL, Archive: &install.ArchiveInfo{Hashes: map[string]string{"sha256": h.sha256}}}
-	return direct{f, from}, err
+	d.archive = h.sha256
+	d.from = install.DirectURL{
+		URL: withoutFragment(at), Subdirectory: src.Subdirectory,
+		Archive: &install.ArchiveInfo{Hashes: map[string]string{"sha256": h.sha256}},
+	}
+	return d, nil
+}
+
+// recipeOfPart names the subdirectory of an archive.
+func recipeOfPart(sha256, subdirectory string) string {
+	if subdirectory == "" {
+		return sha256
+	}
+	return hashText(sha256 + "#" + subdirectory)
+}
+
+// fetchDirect gives the archive at a URL or path.
+func (s *source) fetchDirect(ctx context.Context, file dist.File, src requirement.Source) (h held, err error) {
+	if digest, ok := strings.CutPrefix(src.Hash, "sha256:"); ok {
+		file.SHA256 = digest
+	}
+	if src.Kind == requirement.Archive {
+		s.client.Login(src.URL)
+		file.URL = withoutFragment(src.URL)
+		return s.fetch(ctx, file)
+	}
+	h.path, h.sha256, err = s.own.Import(src.Path, file)
+	return h, err
+}
+
+// builtDirect builds the wheel of a recipe whose project only the build tells.
+func (s *source) builtDirect(ctx context.Context, r *recipe) (direct, error) {
+	b, err := s.built(ctx, r)
+	if err != nil {
+		return direct{}, err
+	}
+	return builtFile(b)
+}
+
+func builtFile(b curds.Build) (direct, error) {
+	f, err := dist.ParseFilename(b.Filename, "")
+	f.SHA256 = b.Wheel
+	return direct{File: f, built: true}, err
 }
 
 // folder builds a wheel of a project's folder, anew in each run: nobody knows what changed in it.
-func (s *source) folder(ctx context.Context, u *url.URL) (d direct, err error) {
-	ctx, _ = withBuild(ctx, u.String())
-	editable := s.Editable[u.String()]
-	err = s.work(ctx, filepath.Base(u.Path), s.python, func(b *build.Builder, out string) error {
+func (s *source) folder(ctx context.Context, at string, src requirement.Source) (d direct, err error) {
+	dir, err := filepath.Abs(src.Path)
+	if err != nil {
+		return d, err
+	}
+	d, err = s.builtFolder(ctx, dir, at, src.Subdirectory)
+	d.from = install.DirectURL{URL: fileURL(dir), Subdirectory: src.Subdirectory, Dir: &install.DirInfo{Editable: s.Editable[at]}}
+	return d, err
+}
+
+// builtFolder builds a wheel of a folder, an editable one where at is to be installed so.
+func (s *source) builtFolder(ctx context.Context, dir, at, subdirectory string) (d direct, err error) {
+	ctx, _ = withBuild(ctx, at)
+	r := &recipe{name: filepath.Base(dir), ours: true, python: s.python, settings: s.settings(at), lay: func(context.Context, string) (build.Source, error) {
+		return build.Source{Dir: dir, Subdirectory: subdirectory}, nil
+	}}
+	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string) error {
 		hook := b.Wheel
-		if editable {
+		if s.Editable[at] {
 			hook = b.Editable
 		}
-		result, err := hook(ctx, build.Source{Dir: filepath.FromSlash(u.Path)}, out)
+		result, err := hook(ctx, src, out)
 		if err != nil {
 			return err
 		}
@@ -145,7 +257,6 @@ func (s *source) folder(ctx context.Context, u *url.URL) (d direct, err error) {
 		_, d.SHA256, err = s.own.Import(result.Path, d.File)
 		return err
 	})
-	d.URL = u.String()
-	d.from = install.DirectURL{URL: d.URL, Dir: &install.DirInfo{Editable: editable}}
+	d.built = true
 	return d, err
 }

@@ -2,11 +2,19 @@ package curd
 
 import (
 	"context"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,9 +26,13 @@ import (
 	"curdling/internal/version"
 )
 
+// errAgain tells that what was known when the solve was done has changed: it must be done again. Each
+// time, less is unknown.
+var errAgain = errors.New("the solve must be done again")
+
 // errCacheLost tells that a cache server stopped answering after the solve had
 // counted on it: the solve must be done again without it.
-var errCacheLost = errors.New("a cache server was lost")
+var errCacheLost = fmt.Errorf("%w: a cache server was lost", errAgain)
 
 // key names a file for the memos: its hash, or its URL where the index tells no hash.
 func key(f dist.File) string {
@@ -52,7 +64,7 @@ func (s *session) fetch(ctx context.Context, f dist.File) (held, error) {
 			s.giveUp(p, err)
 			return held{}, fmt.Errorf("%w: %w", errCacheLost, err)
 		}
-		return held{}, fmt.Errorf("%s: %w", f.Filename, err)
+		return held{}, err // which names the file
 	})
 }
 
@@ -105,32 +117,62 @@ func checkMetadata(f dist.File, raw []byte) (*metadata.Metadata, error) {
 }
 
 // sdistMetadata gives a source distribution's metadata: from a wheel built of
-// it before, from its PKG-INFO where its dependencies are not dynamic (PEP 643), else from
-// its build backend.
+// it before, from a wheel of the same version for other machines, from its
+// PKG-INFO where its dependencies are not dynamic (PEP 643), else from its build backend.
 func (s *session) sdistMetadata(ctx context.Context, f dist.File, py *python.Interpreter) (*metadata.Metadata, error) {
 	if s.onlyBinary(f.Name) {
 		return nil, fmt.Errorf("%s: --only-binary forbids to build it", f.Filename)
+	}
+	if md, err := s.siblingMetadata(ctx, f, py); md != nil || err != nil {
+		return md, err
 	}
 	h, err := s.fetch(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	leave, err := s.waits.enter(ctx, buildID(h, py), fmt.Sprintf("%s %s", f.Name, f.Version))
+	r := s.sdistRecipe(f, h, py)
+	leave, err := s.waits.enter(ctx, r.id(), r.name)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	return s.metadata.get(ctx, buildID(h, py), func() (*metadata.Metadata, error) {
-		if b, ok := s.own.Build(h.sha256, buildKey(py)); ok {
+	return s.metadata.get(ctx, r.id(), func() (*metadata.Metadata, error) {
+		if b, ok := s.remembered(r); ok {
 			return s.own.Metadata(b.Wheel)
 		}
-		if md, err := staticMetadata(h.path); err != nil {
+		md, err := staticMetadata(h.path)
+		switch {
+		case err != nil:
 			return nil, fmt.Errorf("%s: %w", f.Filename, err)
-		} else if md != nil {
+		case md != nil && (md.Name != f.Name || md.Version.Compare(f.Version) != 0):
+			return nil, fmt.Errorf("%s: its PKG-INFO is of %s %s", f.Filename, md.Name, md.Version)
+		case md != nil:
 			return md, nil
 		}
-		return s.preparedMetadata(ctx, f, h, py)
+		return s.preparedMetadata(ctx, r)
 	})
+}
+
+// siblingMetadata gives the metadata of a wheel of the same version that is for other machines: it
+// spares a build, which need not be possible for what is not chosen in the end. nil: there is none,
+// or the source was built already, which counts more.
+func (s *session) siblingMetadata(ctx context.Context, f dist.File, py *python.Interpreter) (*metadata.Metadata, error) {
+	wheel, ok := s.siblings.Load(f.URL)
+	if !ok {
+		return nil, nil
+	}
+	r := s.sdistRecipe(f, held{sha256: f.SHA256}, py)
+	if _, built := s.remembered(r); built {
+		return nil, nil
+	}
+	if _, built := s.builds.peek(r.id()); built {
+		return nil, nil
+	}
+	md, err := s.wheelMetadata(ctx, wheel.(dist.File))
+	if err != nil && ctx.Err() == nil {
+		return nil, nil //nolint:nilerr // the source itself will tell
+	}
+	return md, err
 }
 
 // staticMetadata reads PKG-INFO; nil where it promises nothing of the dependencies.
@@ -140,7 +182,7 @@ func staticMetadata(path string) (*metadata.Metadata, error) {
 		return nil, err
 	}
 	defer r.Close()
-	md, err := sdist.Metadata(r, path)
+	md, err := sdist.Metadata(r, filepath.Base(path))
 	if err != nil || md == nil || !static(md) {
 		return nil, err
 	}
@@ -154,4 +196,34 @@ func static(md *metadata.Metadata) bool {
 	return err == nil && v.Compare(version.MustParse("2.2")) >= 0 &&
 		!slices.Contains(md.Dynamic, "requires-dist") && !slices.Contains(md.Dynamic, "provides-extra") &&
 		!slices.Contains(md.Dynamic, "requires-python")
+}
+
+// algorithms of the hashes that users may give. The weak ones come in URLs alone, for old pages.
+var algorithms = map[string]func() hash.Hash{
+	"sha256": sha256.New, "sha384": sha512.New384, "sha512": sha512.New,
+	"sha224": sha256.New224, "sha1": sha1.New, "md5": md5.New,
+}
+
+// hasHash tells whether a file has one of the hashes, which are written "sha256:..." in hex.
+func hasHash(h held, hashes []string) (bool, error) {
+	if slices.Contains(hashes, "sha256:"+h.sha256) {
+		return true, nil
+	}
+	for _, want := range hashes {
+		algorithm, digest, _ := strings.Cut(want, ":")
+		if algorithms[algorithm] == nil || algorithm == "sha256" {
+			continue
+		}
+		f, err := os.Open(h.path)
+		if err != nil {
+			return false, err
+		}
+		sum := algorithms[algorithm]()
+		_, err = io.Copy(sum, f)
+		f.Close()
+		if err != nil || hex.EncodeToString(sum.Sum(nil)) == digest {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }

@@ -58,3 +58,19 @@ func (m *memo[K, V]) get(ctx context.Context, key K, compute func() (V, error)) 
 }
 
 func gaveUp(err error) bool { return errors.Is(err, context.Canceled) }
+
+// peek gives the value of a key where it was computed already.
+func (m *memo[K, V]) peek(key K) (v V, ok bool) {
+	m.mu.Lock()
+	p, found := m.m[key]
+	m.mu.Unlock()
+	if !found {
+		return v, false
+	}
+	select {
+	case <-p.done:
+		return p.v, p.err == nil
+	default:
+		return v, false
+	}
+}

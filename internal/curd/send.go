@@ -63,15 +63,14 @@ const uploads = 4
 // each what became of it. Where the server does not answer or does not let us in,
 // that is the error, and what was not sent by then is left out.
 func Upload(ctx context.Context, o Options, root string, paths []string) ([]Sent, error) {
-	settings := index.Options{UserAgent: o.UserAgent, Log: o.Log}
-	if path := index.FindNetrc(os.Getenv); path != "" {
-		netrc, err := index.ReadNetrc(path)
-		if err != nil {
-			return nil, err
-		}
-		settings.Credentials = netrc.Lookup
+	settings, err := o.client(nil)
+	if err != nil {
+		return nil, err
 	}
-	client := index.NewClient(settings)
+	client, err := index.New(settings)
+	if err != nil {
+		return nil, err
+	}
 	defer client.Close()
 	sent := make([]Sent, len(paths))
 	o.notify(Event{Phase: Uploading, Kind: Plan, Count: len(paths)})
@@ -97,7 +96,7 @@ func Upload(ctx context.Context, o Options, root string, paths []string) ([]Sent
 			return nil
 		})
 	}
-	err := group.Wait()
+	err = group.Wait()
 	return slices.DeleteFunc(sent, func(s Sent) bool { return s.Path == "" }), err
 }
 

@@ -1,14 +1,17 @@
 package curd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +20,7 @@ import (
 	"curdling/internal/dist"
 	"curdling/internal/index"
 	"curdling/internal/metadata"
+	"curdling/internal/python"
 )
 
 // session is what the solves, fetches and builds of one run share.
@@ -33,6 +37,10 @@ type session struct {
 	files    memo[string, held]               // likewise
 	builds   memo[string, curds.Build]        // by sha256 of the source and key
 	urls     memo[string, direct]             // by URL of a requirement
+	links    memo[string, *index.Links]       // by folder or page of --find-links
+	compiler *python.Compiler                 // nil: nothing is compiled
+	siblings sync.Map                         // by URL of an sdist: a wheel of the same version, for other machines
+	fresh    sync.Map                         // ids of the builds that this run made
 	waits    waits                            // which build waits for which
 
 	building chan struct{} // a token for each build under way
@@ -41,15 +49,17 @@ type session struct {
 
 // place is one server that projects come from.
 type place struct {
-	client *index.Client
-	base   string // root of its Simple API, perhaps with credentials
-	root   string // of a cache server: where uploads go
-	shown  string // base without credentials
-	origin Origin
-	public bool // the default index
-	once   sync.Once
-	down   error // why it is not asked any more
-	mu     sync.Mutex
+	client   *index.Client
+	name     string // of an index, "" has none
+	base     string // root of its Simple API, perhaps with credentials
+	root     string // of a cache server: where uploads go
+	shown    string // base without credentials
+	origin   Origin
+	public   bool // the default index
+	explicit bool // see NamedIndex
+	once     sync.Once
+	down     error // why it is not asked any more
+	mu       sync.Mutex
 }
 
 type pageKey struct {
@@ -85,24 +95,11 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 		building: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		unpacks:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
-	settings := index.Options{
-		UserAgent: o.UserAgent,
-		Cache:     own.Memory("http"),
-		Log:       s.log("index"),
-		Refresh:   o.Force || o.Upgrade,
+	cacheClient, err := s.connect()
+	if err != nil {
+		done()
+		return nil, err
 	}
-	if path := index.FindNetrc(os.Getenv); path != "" {
-		netrc, err := index.ReadNetrc(path)
-		if err != nil {
-			done()
-			return nil, err
-		}
-		settings.Credentials = netrc.Lookup
-	}
-	s.client = index.NewClient(settings)
-	// A cache server saves time or is passed by: it is not waited for.
-	settings.Retries, settings.Timeout = 1, cachePatience
-	cacheClient := index.NewClient(settings)
 	for _, c := range o.Caches {
 		root := strings.TrimSuffix(c, "/")
 		s.caches = append(s.caches, &place{client: cacheClient, base: root + "/simple/", root: root, shown: index.Redact(root), origin: CacheServer})
@@ -112,12 +109,55 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 	case o.NoIndex:
 		indexes = nil
 	case len(indexes) == 0 && o.DefaultIndex != "":
-		indexes = []string{o.DefaultIndex}
+		indexes = []NamedIndex{{URL: o.DefaultIndex}}
 	}
 	for _, i := range indexes {
-		s.indexes = append(s.indexes, &place{client: s.client, base: i, shown: index.Redact(i), origin: Index, public: sameRoot(i, o.DefaultIndex)})
+		s.indexes = append(s.indexes, &place{
+			client: s.client, name: i.Name, base: i.URL, shown: index.Redact(i.URL), origin: Index,
+			public: sameRoot(i.URL, o.DefaultIndex), explicit: i.Explicit,
+		})
 	}
 	return s, nil
+}
+
+// connect makes the client of the indexes, and gives that of the cache servers.
+func (s *session) connect() (cacheClient *index.Client, err error) {
+	settings, err := s.Options.client(s.own.Memory("http"))
+	if err != nil {
+		return nil, err
+	}
+	settings.Log = s.log("index")
+	if s.client, err = index.New(settings); err != nil {
+		return nil, err
+	}
+	// A cache server saves time or is passed by: it is not waited for.
+	settings.Retries, settings.Timeout = 1, cachePatience
+	for _, c := range s.Caches {
+		if u, err := url.Parse(c); err == nil && u.Scheme == "http" {
+			settings.TrustedHosts = append(settings.TrustedHosts, u.Host) // no warning: it is in our own network
+		}
+	}
+	return index.New(settings)
+}
+
+// client says how servers are spoken to; cache may be nil.
+func (o *Options) client(cache index.Cache) (index.Options, error) {
+	settings := index.Options{
+		UserAgent: o.UserAgent, Cache: cache, Log: o.Log, Offline: o.Offline, Refresh: o.Force || o.Upgrade || len(o.UpgradeOf) > 0,
+		CABundle: cmp.Or(o.Network.CABundle, os.Getenv("SSL_CERT_FILE")), ClientCert: o.Network.ClientCert,
+		Proxy: o.Network.Proxy, TrustedHosts: slices.Clone(o.Network.TrustedHosts), Timeout: o.Network.Timeout, Retries: o.Network.Retries,
+	}
+	if o.Network.Keyring {
+		settings.Keyring = "keyring"
+	}
+	if path := index.FindNetrc(os.Getenv); path != "" {
+		netrc, err := index.ReadNetrc(path)
+		if err != nil {
+			return settings, err
+		}
+		settings.Credentials = netrc.Lookup
+	}
+	return settings, nil
 }
 
 // log gives the logger of a part of the program, which --log-name chooses by its name.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"curdling/internal/dist"
 	"curdling/internal/index"
@@ -29,10 +30,12 @@ type source struct {
 	ranks     tag.Ranking
 	installed map[dist.Name]install.Installed // what may stay; nil: nothing
 	nested    bool                            // the solve is for a build's requirements
+	asked     map[dist.Name]bool              // by the user
 
 	mu       sync.Mutex
 	projects map[dist.Name]*project
 	direct   map[dist.Name]direct // what was required by a URL
+	statuses map[dist.Name]string // of projects that are archived or deprecated
 	ahead    sync.WaitGroup       // prefetches under way
 }
 
@@ -40,10 +43,12 @@ type source struct {
 type project struct {
 	mu         sync.Mutex
 	candidates []resolve.Candidate
-	asked      int  // how many tiers were asked
-	known      bool // one of them knows the name
-	reads      int  // how often the solver wanted to know what a version requires
-	fetched    int  // at how many reads the metadata of further versions is to be fetched
+	asked      int      // how many tiers were asked
+	known      bool     // one of them knows the name
+	from       string   // the index that knows it, as shown; "" none was asked
+	skipped    []string // names of files on its pages that cannot be used
+	reads      int      // how often the solver wanted to know what a version requires
+	fetched    int      // at how many reads the metadata of further versions is to be fetched
 }
 
 func (s *session) newSource(py *python.Interpreter, installed map[dist.Name]install.Installed) *source {
@@ -54,6 +59,8 @@ func (s *session) newSource(py *python.Interpreter, installed map[dist.Name]inst
 		installed: installed,
 		projects:  map[dist.Name]*project{},
 		direct:    map[dist.Name]direct{},
+		statuses:  map[dist.Name]string{},
+		asked:     map[dist.Name]bool{},
 	}
 }
 
@@ -74,10 +81,10 @@ func (s *source) Files(ctx context.Context, name dist.Name, want version.Set) ([
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for tiers := 2 + len(s.caches); p.asked < tiers; p.asked++ {
-		if p.suffices(want) && !s.Upgrade {
+		if p.suffices(want) && !s.everywhere(name) {
 			break
 		}
-		found, known, err := s.tier(ctx, p.asked, name)
+		found, known, err := s.tier(ctx, p, name)
 		if err != nil {
 			return nil, err
 		}
@@ -85,9 +92,7 @@ func (s *source) Files(ctx context.Context, name dist.Name, want version.Set) ([
 			s.log("resolve").Debug("candidates", "project", name, "place", s.tierName(p.asked), "count", len(found))
 		}
 		p.candidates = append(p.candidates, found...)
-		if s.Upgrade {
-			slices.SortStableFunc(p.candidates, func(a, b resolve.Candidate) int { return b.Version.Compare(a.Version) })
-		}
+		s.order(name, p.candidates)
 	}
 	if !p.known {
 		return nil, s.unknown(name)
@@ -102,9 +107,48 @@ func (p *project) suffices(want version.Set) bool {
 	})
 }
 
-// tier asks one place: 0 is the environment, then come the cache servers, then the indexes as one.
-func (s *source) tier(ctx context.Context, n int, name dist.Name) (found []resolve.Candidate, known bool, err error) {
+// newest tells whether a project's newest version is wanted, whatever is installed or cached.
+func (s *source) newest(name dist.Name) bool { return s.Upgrade || s.UpgradeOf[name] }
+
+// lowest tells whether a project's lowest version is wanted.
+func (s *source) lowest(name dist.Name) bool {
+	return !s.nested && (s.Resolution == Lowest || s.Resolution == LowestDirect && s.asked[name])
+}
+
+// everywhere tells whether all places must be asked before a version is chosen.
+func (s *source) everywhere(name dist.Name) bool {
+	_, preferred := s.Preferred[name]
+	return s.newest(name) || s.lowest(name) || preferred && !s.nested
+}
+
+// order sorts the candidates of all places so far: they stay in the order of the places, unless
+// something else is wanted.
+func (s *source) order(name dist.Name, candidates []resolve.Candidate) {
+	rest := candidates
+	if len(rest) > 0 && isInstalled(rest[0].File) && !s.newest(name) {
+		rest = rest[1:]
+	}
 	switch {
+	case s.lowest(name):
+		slices.SortStableFunc(rest, func(a, b resolve.Candidate) int { return a.Version.Compare(b.Version) })
+	case s.newest(name):
+		slices.SortStableFunc(rest, func(a, b resolve.Candidate) int { return b.Version.Compare(a.Version) })
+	}
+	if v, ok := s.Preferred[name]; ok && !s.nested && !s.newest(name) {
+		other := func(c resolve.Candidate) int {
+			if c.Version.Compare(v) == 0 {
+				return 0
+			}
+			return 1
+		}
+		slices.SortStableFunc(rest, func(a, b resolve.Candidate) int { return other(a) - other(b) })
+	}
+}
+
+// tier asks one place: 0 is the environment, then come the cache servers, then the indexes as one.
+func (s *source) tier(ctx context.Context, p *project, name dist.Name) (found []resolve.Candidate, known bool, err error) {
+	var pages []*index.Project
+	switch n := p.asked; {
 	case n == 0:
 		if i, ok := s.installed[name]; ok {
 			return []resolve.Candidate{{File: installedFile(i), Admitted: true}}, true, nil
@@ -115,21 +159,86 @@ func (s *source) tier(ctx context.Context, n int, name dist.Name) (found []resol
 		if page == nil || err != nil {
 			return nil, false, err
 		}
-		return s.candidates(page), true, nil
+		if page, err = s.dated(ctx, page); err != nil {
+			return nil, false, err
+		}
+		pages = []*index.Project{page}
+	default:
+		if pages, p.from, err = s.indexed(ctx, name); err != nil {
+			return nil, false, err
+		}
+	}
+	for _, page := range pages {
+		p.skipped = append(p.skipped, page.Skipped...)
+	}
+	return s.candidates(pages), len(pages) > 0, nil
+}
+
+// indexed gives a project's pages: what --find-links has of it, and that of the first index which
+// knows it (from), or of all with BestMatch.
+func (s *session) indexed(ctx context.Context, name dist.Name) (pages []*index.Project, from string, err error) {
+	for _, where := range s.FindLinks {
+		links, err := s.links.get(ctx, where, func() (*index.Links, error) { return s.client.Links(ctx, where) })
+		if err != nil {
+			return nil, "", fmt.Errorf("--%w", err)
+		}
+		if files := links.Of(name); len(files) > 0 {
+			pages = append(pages, &index.Project{Name: name, Files: files})
+		}
 	}
 	for _, i := range s.indexes {
-		if i.public && s.private(name) {
+		if !s.asks(i, name) {
 			continue
 		}
 		page, err := s.page(ctx, i, name)
 		if err != nil {
-			return nil, false, err
+			return nil, "", err
 		}
 		if page != nil {
-			return s.candidates(page), true, nil
+			pages, from = append(pages, page), i.shown
+			if !s.BestMatch {
+				break
+			}
 		}
 	}
-	return nil, false, nil
+	return pages, from, nil
+}
+
+// asks tells whether an index is asked for a project.
+func (s *session) asks(i *place, name dist.Name) bool {
+	if pin := s.Sources[name]; pin != "" {
+		return i.name == pin
+	}
+	return !i.explicit && (!i.public || !s.private(name))
+}
+
+// dated gives a cache server's page with the times at which the indexes got the versions on it: a
+// wheel is as old as what it was built from, whenever it was built.
+func (s *source) dated(ctx context.Context, page *index.Project) (*index.Project, error) {
+	if s.ExcludeNewer.IsZero() {
+		return page, nil
+	}
+	pages, _, err := s.indexed(ctx, page.Name)
+	if err != nil {
+		return nil, err
+	}
+	first := map[string]time.Time{}
+	for _, p := range pages {
+		for _, f := range p.Files {
+			key := f.Version.Key()
+			if t, ok := first[key]; !f.UploadTime.IsZero() && (!ok || f.UploadTime.Before(t)) {
+				first[key] = f.UploadTime
+			}
+		}
+	}
+	dated := *page
+	dated.Files = slices.Clone(page.Files)
+	for i, f := range dated.Files {
+		if t, ok := first[f.Version.Key()]; ok {
+			dated.Files[i].UploadTime = t
+		}
+	}
+	return &dated, nil
 }
 
 func (s *source) tierName(n int) string {
@@ -149,11 +258,18 @@ func (s *source) unknown(name dist.Name) error {
 		switch {
 		case p.failed() != nil:
 			places = append(places, p.shown+" (does not answer)")
+		case p.origin == Index && s.Sources[name] != "" && p.name != s.Sources[name]:
+			places = append(places, fmt.Sprintf("%s (not asked: the name is pinned to index %s)", p.shown, s.Sources[name]))
 		case p.public && s.private(name):
 			places = append(places, "the default index is not asked: the name is private")
+		case p.explicit && s.Sources[name] == "":
+			places = append(places, p.shown+" (not asked: it is for pinned names alone)")
 		default:
 			places = append(places, p.shown)
 		}
+	}
+	for _, where := range s.FindLinks {
+		places = append(places, index.Redact(where))
 	}
 	if len(s.indexes) == 0 && !s.NoIndex {
 		places = append(places, "no index is named: try -i URL")
@@ -168,97 +284,12 @@ func installedFile(i install.Installed) dist.File {
 
 func isInstalled(f dist.File) bool { return strings.HasPrefix(f.URL, "installed:") }
 
-// candidates chooses the best file of each version on a page, newest version first.
-func (s *source) candidates(page *index.Project) []resolve.Candidate {
-	type choice struct {
-		resolve.Candidate
-		rank int
-	}
-	best := map[string]*choice{}
-	for _, f := range page.Files {
-		rank, barred := s.judge(f)
-		key := f.Version.Key()
-		b := best[key]
-		if b == nil || better(f, rank, barred, b.Candidate, b.rank) {
-			best[key] = &choice{resolve.Candidate{File: f, Barred: barred}, rank}
-		}
-	}
-	all := make([]resolve.Candidate, 0, len(best))
-	for _, b := range best {
-		all = append(all, b.Candidate)
-	}
-	slices.SortFunc(all, func(a, b resolve.Candidate) int { return b.Version.Compare(a.Version) })
-	return all
-}
-
-// better tells whether a file is to be preferred to the best one so far: what can be used and is not
-// yanked, then the better tag, then the higher build tag.
-func better(f dist.File, rank int, barred string, b resolve.Candidate, bRank int) bool {
-	switch {
-	case (barred == "") != (b.Barred == ""):
-		return barred == ""
-	case f.Yanked != b.Yanked:
-		return b.Yanked
-	case rank != bRank:
-		return rank < bRank
-	}
-	return f.Build.Compare(b.Build) > 0
-}
-
-// Ranks of what is no supported wheel: after all tags.
-const (
-	sdistRank = 1 << 30
-	noRank    = sdistRank + 1
-)
-
-// judge ranks a file for this interpreter (lower is better) or tells why it can't be used.
-func (s *source) judge(f dist.File) (rank int, barred string) {
-	if f.Kind == dist.Sdist {
-		rank = sdistRank
-		if s.onlyBinary(f.Name) {
-			return rank, "only a source distribution is there, and --only-binary forbids to build it"
-		}
-	} else {
-		r, ok := s.ranks.Best(f.Tags)
-		if !ok {
-			return noRank, fmt.Sprintf("no wheel for %s and no source distribution", describePython(s.python))
-		}
-		rank = r
-		if s.noBinary(f.Name) && (!s.nested || !s.NoBinary.All) {
-			return noRank, "only wheels are there, and --no-binary forbids them"
-		}
-	}
-	if !f.RequiresPython.Contains(s.python.Version) {
-		return rank, fmt.Sprintf("needs Python %s", f.RequiresPython)
-	}
-	return rank, s.wrongHash(f)
-}
-
-// wrongHash tells why a file's hash forbids it, "" where it does not. What a
-// build requires was never pinned.
-func (s *source) wrongHash(f dist.File) string {
-	hashes, pinned := s.Hashes[f.Name]
-	switch {
-	case s.nested || !pinned && !s.RequireHashes || slices.Contains(hashes, f.SHA256):
-		return ""
-	case !pinned:
-		return "no --hash is given for it, and hashes are required"
-	case f.SHA256 == "":
-		return "its sha256 is not known, and hashes are required"
-	}
-	return "its sha256 is none of those given with --hash"
-}
-
-func describePython(py *python.Interpreter) string {
-	return fmt.Sprintf("%s %s on %s %s", py.Target.Implementation, py.Version, py.Target.OS, py.Target.Arch)
-}
-
 // Requires implements resolve.Source.
 func (s *source) Requires(ctx context.Context, f dist.File) ([]requirement.Requirement, error) {
 	md, err := s.describe(ctx, f)
 	var wrong *metadata.FieldError
 	if errors.As(err, &wrong) {
-		return nil, &resolve.Unusable{Reason: "its metadata is wrong: " + wrong.Error(), Err: err}
+		return nil, &resolve.Unusable{Reason: "its metadata is wrong", Err: wrong}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s %s: %w", f.Name, f.Version, err)
@@ -266,9 +297,12 @@ func (s *source) Requires(ctx context.Context, f dist.File) ([]requirement.Requi
 	if !md.RequiresPython.Contains(s.python.Version) && !isInstalled(f) {
 		return nil, &resolve.Unusable{Reason: fmt.Sprintf("needs Python %s", md.RequiresPython)}
 	}
+	if s.NoDeps && !s.nested {
+		return nil, nil
+	}
 	for _, r := range md.RequiresDist {
-		if strings.HasPrefix(r.URL, "file:") && !isInstalled(f) {
-			return nil, &resolve.Unusable{Reason: "it requires a file of this machine: " + r.String()}
+		if r.URL != "" && !isInstalled(f) && local(r.URL) {
+			return nil, &resolve.Unusable{Reason: "it requires a file of this machine, or no URL that is known: " + r.String()}
 		}
 	}
 	if _, err := s.pinURLs(ctx, md.RequiresDist); err != nil {
@@ -277,6 +311,12 @@ func (s *source) Requires(ctx context.Context, f dist.File) ([]requirement.Requi
 	s.prefetch(ctx, md.RequiresDist)
 	s.lookAhead(ctx, f)
 	return md.RequiresDist, nil
+}
+
+// local tells whether a URL names something of this machine.
+func local(at string) bool {
+	line, err := requirement.ParseArgument(at, false)
+	return err != nil || line.Source.Path != "" || strings.HasPrefix(strings.ToLower(line.Source.URL), "file:")
 }
 
 // describe gives a candidate's core metadata.
@@ -288,62 +328,5 @@ func (s *source) describe(ctx context.Context, f dist.File) (*metadata.Metadata,
 		return s.sdistMetadata(ctx, f, s.python)
 	default:
 		return s.wheelMetadata(ctx, f)
-	}
-}
-
-// prefetch asks ahead of the solver for what it will most likely want next:
-// the pages of what was just required, and the metadata of the first candidate on them.
-func (s *source) prefetch(ctx context.Context, reqs []requirement.Requirement) {
-	for _, r := range reqs {
-		if ok, err := r.Marker.Holds(s.python.Markers, ""); !ok || err != nil {
-			continue
-		}
-		s.ahead.Go(func() {
-			want := r.Specifiers.Set()
-			candidates, err := s.Files(ctx, r.Name, want)
-			if err != nil {
-				return
-			}
-			for _, c := range candidates {
-				if c.Barred == "" && !c.Yanked && want.Contains(c.Version) &&
-					(!c.Version.IsPrerelease() || s.Prereleases || r.Specifiers.NamesPrerelease()) {
-					if c.Kind != dist.Wheel {
-						return // its metadata may have to be built
-					}
-					_, _ = s.wheelMetadata(ctx, c.File) // the solver will ask again, and hear of an error
-					return
-				}
-			}
-		})
-	}
-}
-
-// Backtracking: after patience versions of one project, the metadata of the
-// next ones are fetched together, twice as many as were wanted so far.
-const (
-	patience     = 4
-	maxLookAhead = 64
-)
-
-// lookAhead fetches the metadata of the versions after f, where the solver is going through them one by one.
-func (s *source) lookAhead(ctx context.Context, f dist.File) {
-	p := s.project(f.Name)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.reads++
-	if p.reads < max(patience, p.fetched) {
-		return
-	}
-	batch := min(2*p.reads, maxLookAhead)
-	p.fetched = p.reads + batch
-	at := slices.IndexFunc(p.candidates, func(c resolve.Candidate) bool { return c.URL == f.URL })
-	for _, c := range p.candidates[at+1:] {
-		if c.Barred != "" || c.Yanked || c.Kind != dist.Wheel || c.Version.IsPrerelease() && !f.Version.IsPrerelease() {
-			continue
-		}
-		if batch--; batch < 0 {
-			return
-		}
-		s.ahead.Go(func() { _, _ = s.wheelMetadata(ctx, c.File) })
 	}
 }

@@ -10,13 +10,14 @@ import (
 )
 
 // upload sends to each cache server the wheels that it lacks of those just
-// installed. What came from a URL stays here: under its plain name it would pass for the project's own release.
+// installed. What came from a URL stays here: under its plain name it would pass for the project's own release. So does
+// what was built with settings of this run.
 func (s *session) upload(ctx context.Context, all []prepared) (sent []string, failed []error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, c := range s.caches {
 		for _, r := range all {
-			if c.failed() != nil || r.origin == URL || s.holds(ctx, c, r) {
+			if c.failed() != nil || r.origin == URL || r.special || s.holds(ctx, c, r) {
 				continue
 			}
 			wg.Go(func() {
