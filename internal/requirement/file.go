@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -64,7 +65,7 @@ type Line struct {
 // ParseArgument reads it again, after "-e ".
 func (l Line) String() string {
 	text := l.Requirement.String()
-	if l.Source.Kind != Named && (l.Name == "" || l.URL == "") {
+	if l.Source.Kind != Named && (l.Name == "" || l.URL == "" || strings.ContainsFunc(l.URL, unicode.IsSpace)) {
 		text = cmp.Or(hidePassword(l.URL), l.Source.Path) + Requirement{Extras: l.Extras, Marker: l.Marker}.String()
 	}
 	if l.Editable {

@@ -278,13 +278,15 @@ func repositorySource(text string) (Source, error) {
 	return s, nil
 }
 
+var errSpace = errors.New("a URL must not contain spaces; write %20")
+
 // CheckURL sees that a URL is one, and that no program can take it or its host
 // for an option. Errors do not show it, as it may hold a password.
 func CheckURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case strings.ContainsFunc(text, unicode.IsSpace):
-		return nil, errors.New("a URL must not contain spaces; write %20")
+		return nil, errSpace
 	case err != nil || !utf8.ValidString(text):
 		return nil, errors.New("not a URL: look at its port, and write special characters of a password as %XX")
 	case strings.HasPrefix(u.Host, "-") || u.User != nil && strings.HasPrefix(u.User.Username(), "-"):
@@ -355,7 +357,7 @@ type fragment struct {
 // repeats the first counts, and unknown ones say nothing.
 func parseFragment(s string) (f fragment, err error) {
 	if strings.ContainsFunc(s, unicode.IsSpace) {
-		return f, errors.New("a URL must not contain spaces; write %20")
+		return f, errSpace
 	}
 	var egg, subdirectory bool // were read
 	for field := range strings.SplitSeq(s, "&") {
