@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"curdling/internal/dist"
+	"curdling/internal/process"
 	"curdling/internal/version"
 )
 
@@ -52,7 +53,7 @@ func (j *job) fail(ctx context.Context, err error) error {
 		e.Err = ctx.Err()
 	case errors.As(err, &hook):
 		e.Err = hook.err
-		e.Tail = lastLines(j.log.tail)
+		e.Tail = process.LastLines(process.Plain(j.log.tail))
 		e.Hints = hints(string(j.log.tail) + "\n" + hook.Error())
 	}
 	return e

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"curdling/internal/process"
 )
 
 //go:embed hook.py
@@ -98,7 +100,7 @@ func (j *job) python(ctx context.Context, args ...string) error {
 	cmd.Env = j.environ(j.env, filepath.Join(j.work, "home"), filepath.Join(j.work, "tmp"))
 	cmd.Stdout, cmd.Stderr = j.log, j.log
 	cmd.WaitDelay = time.Second // for the output of what it leaves running
-	err := runGroup(cmd)
+	err := process.Run(cmd)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -3,16 +3,11 @@ package build
 import (
 	"fmt"
 	"os"
-	"regexp"
-	"strings"
-	"unicode"
 )
 
 const (
-	maxLog    = 64 << 20 // bytes of a log's file
-	keptTail  = 64 << 10 // bytes of its end, kept at hand
-	tailLines = 20       // shown in an Error, of at most
-	tailWidth = 300      // bytes each
+	maxLog   = 64 << 20 // bytes of a log's file
+	keptTail = 64 << 10 // bytes of its end, kept at hand
 )
 
 // buildLog keeps the first maxLog bytes in a file, and the last ones at hand
@@ -41,29 +36,4 @@ func (l *buildLog) Close() error {
 		fmt.Fprintf(l.file, "\n[the log had %d bytes; its end:]\n%s", l.n, l.tail)
 	}
 	return l.file.Close()
-}
-
-var escapes = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*.)`)
-
-// lastLines gives the last lines of a log, fit for a terminal.
-func lastLines(log []byte) []string {
-	text := strings.ToValidUTF8(string(escapes.ReplaceAll(log, nil)), "?")
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\r':
-			return '\n'
-		case r == '\t':
-			return ' '
-		case r != '\n' && !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, text)
-	var lines []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimRight(line, " \n"); line != "" {
-			lines = append(lines, line[:min(len(line), tailWidth)])
-		}
-	}
-	return lines[max(0, len(lines)-tailLines):]
 }

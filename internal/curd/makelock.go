@@ -34,15 +34,11 @@ func (o *Options) Follow(l *lock.Lock) {
 // names places that anybody can reach.
 func MakeLock(ctx context.Context, o Options, dir string) (*lock.Lock, error) {
 	o.Caches = nil
-	s, err := newSession(ctx, o)
+	s, env, err := newSessionFor(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
-	env, err := findPython(ctx, s.Python, s.own.Memory("python"))
-	if err != nil {
-		return nil, err
-	}
 	src := s.newSource(env.Python, nil)
 	solution, err := src.solve(ctx, s.problem())
 	if err != nil {

@@ -63,11 +63,7 @@ const uploads = 4
 // each what became of it. Where the server does not answer or does not let us in,
 // that is the error, and what was not sent by then is left out.
 func Upload(ctx context.Context, o Options, root string, paths []string) ([]Sent, error) {
-	settings, err := o.client(nil)
-	if err != nil {
-		return nil, err
-	}
-	client, err := index.New(settings)
+	client, err := o.newClient()
 	if err != nil {
 		return nil, err
 	}

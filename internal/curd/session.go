@@ -19,6 +19,7 @@ import (
 	"curdling/internal/curds"
 	"curdling/internal/dist"
 	"curdling/internal/index"
+	"curdling/internal/install"
 	"curdling/internal/metadata"
 	"curdling/internal/python"
 )
@@ -118,6 +119,20 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 		})
 	}
 	return s, nil
+}
+
+// newSessionFor also finds the environment; nothing of it is to change.
+func newSessionFor(ctx context.Context, o Options) (*session, install.Env, error) {
+	s, err := newSession(ctx, o)
+	if err != nil {
+		return nil, install.Env{}, err
+	}
+	env, err := findPython(ctx, s.Python, s.own.Memory("python"))
+	if err != nil {
+		s.close()
+		return nil, env, err
+	}
+	return s, env, nil
 }
 
 // connect makes the client of the indexes, and gives that of the cache servers.

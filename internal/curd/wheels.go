@@ -14,15 +14,11 @@ import (
 // installed without any index. What lies there already under its name is overwritten.
 func Wheels(ctx context.Context, o Options, dir string) (*Report, error) {
 	start := time.Now()
-	s, err := newSession(ctx, o)
+	s, env, err := newSessionFor(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
-	env, err := findPython(ctx, s.Python, s.own.Memory("python"))
-	if err != nil {
-		return nil, err
-	}
 	all, _, err := s.obtain(ctx, env, nil)
 	if err != nil {
 		return nil, err

@@ -11,16 +11,14 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
+	"curdling/internal/process"
 	"curdling/internal/requirement"
 )
 
 const (
 	maxOutput = 1 << 20  // bytes of what a program answers
 	keptTail  = 64 << 10 // bytes of the end of what it says beside
-	tailLines = 20       // shown in an error, of at most
-	tailWidth = 300      // bytes each
 )
 
 // A job is one question to a repository or one fetch from it.
@@ -94,7 +92,7 @@ func (j *job) run(ctx context.Context, args ...string) (string, error) {
 		cmd.Stdin = strings.NewReader(j.stdin)
 	}
 	cmd.WaitDelay = time.Second // for the output of what it leaves running
-	err := runGroup(cmd)
+	err := process.Run(cmd)
 	switch {
 	case ctx.Err() != nil:
 		return "", ctx.Err()
@@ -155,28 +153,14 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// What programs print that is not for a terminal, and credentials in what they print.
-var (
-	escapes   = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*.)`)
-	userInURL = regexp.MustCompile(`://[^/@\s'"]*@`)
-)
+// userInURL matches credentials in what programs print.
+var userInURL = regexp.MustCompile(`://[^/@\s'"]*@`)
 
 // lastLines gives the last lines of what a program said, without secrets and
 // fit for a terminal. A line whose beginning was dropped could begin within a
 // secret: it is dropped too.
 func (j *job) lastLines(t tail) []string {
-	text := strings.ToValidUTF8(string(escapes.ReplaceAll(t.text, nil)), "?")
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\r':
-			return '\n'
-		case r == '\t':
-			return ' '
-		case r != '\n' && !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, text)
+	text := process.Plain(t.text)
 	if t.cut {
 		_, text, _ = strings.Cut(text, "\n")
 	}
@@ -186,11 +170,5 @@ func (j *job) lastLines(t tail) []string {
 		}
 		return "://****@"
 	})
-	var lines []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimRight(line, " \n"); line != "" {
-			lines = append(lines, line[:min(len(line), tailWidth)])
-		}
-	}
-	return lines[max(0, len(lines)-tailLines):]
+	return process.LastLines(text)
 }

@@ -1,4 +1,4 @@
-package vcs
+package process
 
 import (
 	"os/exec"
@@ -8,8 +8,8 @@ import (
 
 const createNoWindow = 0x08000000 // no console, so none to ask at
 
-// runGroup runs cmd, and kills it with all its children when its context ends.
-func runGroup(cmd *exec.Cmd) error {
+// Run runs cmd, and kills it with all its children when its context ends.
+func Run(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP | createNoWindow}
 	cmd.Cancel = func() error {
 		return exec.Command("taskkill", "/T", "/F", "/PID", strconv.Itoa(cmd.Process.Pid)).Run()

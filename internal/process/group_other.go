@@ -1,6 +1,6 @@
 //go:build !linux && !windows
 
-package build
+package process
 
 import "os/exec"
 

@@ -1,15 +1,15 @@
 //go:build !windows
 
-package vcs
+package process
 
 import (
 	"os/exec"
 	"syscall"
 )
 
-// runGroup runs cmd in a session of its own, which has no terminal to ask at,
+// Run runs cmd in a session of its own, which has no terminal to ask at,
 // and kills what is left of it when cmd's process has ended or its context has.
-func runGroup(cmd *exec.Cmd) error {
+func Run(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	kill := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Cancel = kill

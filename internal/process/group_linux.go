@@ -1,4 +1,4 @@
-package vcs
+package process
 
 import (
 	"os/exec"

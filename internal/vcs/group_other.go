@@ -1,8 +1,0 @@
-//go:build !linux && !windows
-
-package vcs
-
-import "os/exec"
-
-// dieWithUs is Linux's alone.
-func dieWithUs(*exec.Cmd) (unlock func()) { return func() {} }
