@@ -305,7 +305,7 @@ func TestErrorsWhereUsed(t *testing.T) {
 		{situation{files: map[string]string{"project/curd.toml": "\ncaches = 'http://ci:${NO_TOKEN}@a'"}}, "cache", "http://x", "/project/curd.toml:2: caches http://ci:****@a: the variable NO_TOKEN is not set"},
 		{situation{files: map[string]string{"project/curd.toml": "\n[[index]]\nname='a'\nexplicit=true\nurl = 'http://${NO_TOKEN}@a'"}}, "index", "a=http://x", "/project/curd.toml:2: index a=http://****@a: the variable NO_TOKEN is not set"},
 		{situation{env: map[string]string{"PIP_INDEX_URL": "/srv/pip"}}, "index", "http://x", `PIP_INDEX_URL: index: "/srv/pip" is not a URL of a server`},
-		{situation{env: map[string]string{"PIP_EXTRA_INDEX_URL": "file:///srv"}}, "index", "http://x", `PIP_EXTRA_INDEX_URL: index: "file:///srv" is not a URL of a server`},
+		{situation{env: map[string]string{"PIP_EXTRA_INDEX_URL": "ftp:///srv"}}, "index", "http://x", `PIP_EXTRA_INDEX_URL: index: "ftp:///srv" is not a URL of a server`},
 		{situation{files: map[string]string{"etc/pip.conf": "[global]\npre = maybe"}}, "pre", "true", `/etc/pip.conf:2: pre is "maybe"; it may be true or false`},
 		{situation{env: map[string]string{"PIP_NO_BINARY": "a b"}}, "no-binary", "x", `PIP_NO_BINARY: no-binary a b: `},
 	} {

@@ -129,6 +129,9 @@ func (k *key) check(s string) error {
 	case k.kind == indexes, k.name == "caches":
 		_, address := CutIndex(s)
 		u, err := url.Parse(address)
+		if err == nil && u.Scheme == "file" && u.Path != "" && k.kind == indexes {
+			return nil
+		}
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return fmt.Errorf("%s: %.200q is not a URL of a server; write http://HOST:PORT or https://HOST/PATH", k.name, k.show(value{text: address}))
 		}

@@ -1,0 +1,248 @@
+package curd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"curdling/internal/curds"
+	"curdling/internal/dist"
+	"curdling/internal/install"
+	"curdling/internal/metadata"
+	"curdling/internal/requirement"
+	"curdling/internal/resolve"
+)
+
+// prepared is one distribution of which all is there to install it.
+type prepared struct {
+	choice   resolve.Choice
+	hashes   []string           // all of which the file must have
+	direct   *install.DirectURL // nil: from an index
+	item     install.Item
+	file     held   // the wheel
+	name     string // of the wheel's file
+	origin   Origin
+	special  bool // built in a way that others did not ask for
+	saved    Saved
+	metadata *metadata.Metadata
+}
+
+// choices gives what of a solution is to be installed, unprepared.
+func (s *source) choices(solution *resolve.Solution) []prepared {
+	var all []prepared
+	for _, c := range solution.Chosen {
+		if isInstalled(c.File) || s.OnlyDeps && c.Requested && !s.nested {
+			continue
+		}
+		p := prepared{choice: c, origin: s.originOf(c.File, held{downloaded: true})}
+		if p.origin == URL {
+			from := s.direct[c.File.Name].from
+			p.direct = &from
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// prepare fetches, builds and unpacks, all at once, what was chosen. Its error joins those of all that failed.
+func (s *source) prepare(ctx context.Context, chosen []prepared) ([]prepared, error) {
+	all := slices.Clone(chosen)
+	if !s.nested {
+		s.Notify(Event{Phase: Unpacking, Kind: Plan, Count: len(all)})
+	}
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() { errs[i] = s.prepareOne(ctx, &all[i]) })
+	}
+	wg.Wait()
+	if failed := failures(errs); failed != nil {
+		return nil, failed
+	}
+	return all, nil
+}
+
+// Failures is what went wrong with several packages at once.
+type Failures []error
+
+func (f Failures) Error() string { return errors.Join(f...).Error() }
+
+// Unwrap serves errors.Is and errors.As.
+func (f Failures) Unwrap() []error { return f }
+
+// failures collects the errors, each cause said once; nil where there is none.
+func failures(errs []error) error {
+	var all Failures
+	said := map[string]bool{}
+	for _, err := range errs {
+		if err != nil && !said[err.Error()] {
+			said[err.Error()] = true
+			all = append(all, err)
+		}
+	}
+	if all == nil {
+		return nil
+	}
+	return all
+}
+
+func (s *source) prepareOne(ctx context.Context, p *prepared) error {
+	if err := s.obtainWheel(ctx, p); err != nil {
+		return err
+	}
+	s.unpacks <- struct{}{}
+	defer func() { <-s.unpacks }()
+	if !s.nested {
+		s.Notify(Event{Phase: Unpacking, Kind: Begin, Name: p.name})
+		defer s.Notify(Event{Phase: Unpacking, Kind: End, Name: p.name})
+	}
+	tree, err := s.own.Tree(ctx, p.file.sha256)
+	if err != nil {
+		return err
+	}
+	p.item = install.Item{Tree: tree, Requested: p.choice.Requested}
+	if p.direct != nil {
+		p.item.DirectURL = p.direct.Encode()
+	}
+	if s.compiler != nil && !s.nested {
+		p.item.Bytecode, err = s.own.Bytecode(ctx, tree, s.python, s.compiler.Compile)
+	}
+	return err
+}
+
+// obtainWheel fetches what was chosen, and builds it where it is a source.
+func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
+	f := p.choice.File
+	h, err := s.fetch(ctx, f)
+	if err != nil {
+		return err
+	}
+	if err := s.checkHashes(p, h); err != nil {
+		return err
+	}
+	if err := s.checkPromise(f, h); err != nil {
+		return err
+	}
+	p.file, p.name = h, f.Filename
+	if p.direct == nil {
+		p.origin = s.originOf(f, h)
+	}
+	if p.origin == OwnCache || p.origin == CacheServer {
+		p.saved.Bytes = fileSize(h.path)
+	}
+	if f.Kind != dist.Sdist {
+		return nil
+	}
+	r := s.sdistRecipe(f, h, s.python)
+	b, err := s.built(ctx, r)
+	if err != nil {
+		return err
+	}
+	path, ok := s.own.File(b.Wheel)
+	if !ok {
+		return fmt.Errorf("own cache: %s is gone", b.Filename)
+	}
+	if err := s.checkSibling(f, b); err != nil {
+		return err
+	}
+	p.file, p.name = held{path: path, sha256: b.Wheel}, b.Filename
+	p.special = s.NoBuildIsolation || len(r.settings) > 0
+	p.origin = Built
+	if _, now := s.fresh.Load(r.id()); !now {
+		p.saved.Builds, p.saved.Time = 1, time.Duration(b.Seconds*float64(time.Second))
+	}
+	return nil
+}
+
+// checkPromise holds a wheel that just came against the metadata that its index gave of it, by which it was chosen.
+func (s *source) checkPromise(f dist.File, h held) error {
+	promised, known := s.metadata.peek(key(f))
+	if !h.downloaded || f.Kind != dist.Wheel || !known || promised == nil {
+		return nil
+	}
+	md, err := s.own.Metadata(h.sha256)
+	if err != nil {
+		return err
+	}
+	if !sameRequires(md, promised) {
+		return fmt.Errorf("%s: its METADATA requires something else than the metadata that its index gave of it", f.Filename)
+	}
+	return nil
+}
+
+func sameRequires(a, b *metadata.Metadata) bool {
+	return slices.EqualFunc(a.RequiresDist, b.RequiresDist, func(a, b requirement.Requirement) bool {
+		return a.String() == b.String() && a.URL == b.URL
+	})
+}
+
+// checkSibling holds a built wheel against that for other machines by whose metadata it was chosen.
+func (s *source) checkSibling(f dist.File, b curds.Build) error {
+	wheel, ok := s.siblings.Load(f.URL)
+	if !ok {
+		return nil
+	}
+	promised, known := s.metadata.peek(key(wheel.(dist.File)))
+	if !known {
+		return nil
+	}
+	md, err := s.own.Metadata(b.Wheel)
+	if err != nil {
+		return err
+	}
+	s.siblings.Delete(f.URL)
+	if !sameRequires(md, promised) {
+		return fmt.Errorf("%w: %s requires something else here than on other machines", errAgain, b.Filename)
+	}
+	return nil
+}
+
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// checkHashes holds a file against the hashes of a lock, which must all be right, and against those
+// of --hash, of which one must.
+func (s *source) checkHashes(p *prepared, h held) error {
+	f := p.choice.File
+	var sets [][]string
+	for _, hash := range p.hashes {
+		sets = append(sets, []string{hash})
+	}
+	if given := s.Hashes[f.Name]; len(given) > 0 && !s.nested && p.direct == nil {
+		sets = append(sets, given)
+	}
+	for _, set := range sets {
+		ok, err := hasHash(h, set)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("%s: its sha256 is %s; expected was %s", f.Filename, h.sha256, strings.Join(set, " or "))
+		}
+	}
+	return nil
+}
+
+// originOf tells where a file came from.
+func (s *source) originOf(f dist.File, h held) Origin {
+	switch {
+	case s.direct[f.Name].URL == f.URL:
+		return URL
+	case !h.downloaded:
+		return OwnCache
+	case s.cacheOf(f) != nil:
+		return CacheServer
+	default:
+		return Index
+	}
+}
