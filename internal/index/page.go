@@ -31,6 +31,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"curdling/internal/dist"
 	"curdling/internal/version"
@@ -237,7 +238,7 @@ func (r *reader) resolve(ref string) (string, bool) {
 
 func (r *reader) resolveWhole(ref string) (string, bool) {
 	u, err := r.base.Parse(ref)
-	if err != nil {
+	if err != nil || !utf8.ValidString(ref) {
 		return "", false
 	}
 	local := u.Scheme == "file" && r.base.Scheme == "file" && u.Host == ""

@@ -65,7 +65,7 @@ type Line struct {
 // ParseArgument reads it again, after "-e ".
 func (l Line) String() string {
 	text := l.Requirement.String()
-	if l.Source.Kind != Named && (l.Name == "" || l.URL == "" || strings.ContainsFunc(l.URL, unicode.IsSpace)) {
+	if l.Source.Kind != Named && (l.Name == "" || l.URL == "" || strings.ContainsFunc(l.URL, unicode.IsSpace) || strings.Contains(l.URL, ";")) {
 		text = cmp.Or(hidePassword(l.URL), l.Source.Path) + Requirement{Extras: l.Extras, Marker: l.Marker}.String()
 	}
 	if l.Editable {
