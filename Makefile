@@ -5,6 +5,9 @@
 # make lint    the linter alone; make fuzz: every fuzz target for FUZZTIME
 # make stress  kills, interruptions and many processes at once, at length
 # make check-pip, check-uv   curd against the real pip and uv, over the network
+# make check-lock          locks: reproduced, installed by pip and uv, and theirs by curd
+# make bench   the solver on its hardest universes
+# make man     the manual pages into man/
 # make vectors SEED=n   hold the foundations against Python's newest `packaging`
 #                       (without SEED: renew the committed vectors)
 
@@ -19,7 +22,7 @@ FUZZTIME ?= 10s
 LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
-.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv vectors clean
+.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-lock bench man vectors clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS) -X main.defaultIndex=$(INDEX)" -o bin/curd ./cmd/curd
@@ -68,9 +71,18 @@ check-pip: build
 check-uv: build
 	checks/uv.py bin/curd uv
 
+check-lock: build
+	checks/lock.py bin/curd uv
+
+bench:
+	bench/resolve/run.sh
+
+man: build
+	bin/curd man man
+
 VECTORS = version tag dist marker requirement metadata lock config
 vectors:
 	./vectors.sh "$(SEED)" $(VECTORS)
 
 clean:
-	rm -rf bin
+	rm -rf bin man

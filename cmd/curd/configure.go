@@ -2,8 +2,10 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"curdling/internal/config"
+	"curdling/internal/curd"
 )
 
 // configure gives the flags of a command that are not on its command line what the environment and
@@ -23,4 +25,20 @@ func home() (string, error) {
 		return "", err
 	}
 	return c.CacheDir()
+}
+
+// configuredPlaces sets what the configuration says of servers, for a command without those flags.
+func configuredPlaces(o *curd.Options) error {
+	c, err := config.Load(config.Options{})
+	if err != nil {
+		return err
+	}
+	var f placeFlags
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.registerCaches(flags)
+	f.register(flags)
+	if err := c.Apply(flags); err != nil {
+		return err
+	}
+	return f.places(o)
 }

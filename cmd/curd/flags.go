@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -178,6 +180,11 @@ func (f *runFlags) options(cmd *cobra.Command, args []string) (curd.Options, err
 	f.chooseIndexes(cmd, cfg, &o)
 	if o.Upload && len(o.Caches) == 0 && cmd.Flags().Changed("upload") {
 		return o, usageError{errors.New("-u needs a cache server to upload to: say -c URL or set CURD_CACHES")}
+	}
+	if dir := filepath.Dir(f.report); f.report != "" {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return o, usageError{fmt.Errorf("--report %s: there is no folder %s", f.report, dir)}
+		}
 	}
 	return o, checkServers(o)
 }

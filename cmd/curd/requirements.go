@@ -61,7 +61,7 @@ func (f *runFlags) requirements(ctx context.Context, o *curd.Options, args []str
 		return err
 	}
 	if len(o.Requirements)+len(f.files)+len(f.groups) == 0 {
-		return usageError{errors.New("nothing to install: name a requirement, or a file with -r")}
+		return usageError{errors.New("nothing is required: name a requirement, or a file with -r")}
 	}
 	return nil
 }

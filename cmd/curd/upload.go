@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -24,8 +23,8 @@ func newUpload() *cobra.Command {
 folders. A file that the server holds already is no error; other bytes under a name that it holds are
 refused, as is what is not what its name says.
 
-Credentials come from the URL, from netrc or, out of the sight of ps, from CURD_CACHES where that
-names the same server.
+Credentials come from the URL, from netrc or, out of the sight of ps, from CURD_CACHES or a curd.toml
+that names the same server among its caches.
 
 Exit status: 0 the server has all files, 1 it has not, 2 wrong usage, 130 interrupted.`,
 		Example: `  curd upload http://cache:8000 dist/
@@ -57,11 +56,14 @@ func upload(cmd *cobra.Command, o curd.Options, server string, paths []string, q
 	if err != nil {
 		return err
 	}
+	if err := configuredPlaces(&o); err != nil {
+		return err
+	}
 	ui := newUI(cmd.ErrOrStderr(), quiet)
 	if ui.bars != nil {
 		o.Notify = ui.notify
 	}
-	sent, err := curd.Upload(cmd.Context(), o, withCredentials(server, os.Getenv), files)
+	sent, err := curd.Upload(cmd.Context(), o, withCredentials(server, o.Caches), files)
 	ui.close()
 	var failed curd.Failures
 	created, there := 0, 0
@@ -98,13 +100,13 @@ func upload(cmd *cobra.Command, o curd.Options, server string, paths []string, q
 	return nil
 }
 
-// withCredentials gives the URL of the server as CURD_CACHES has it, where the given one says nothing of who we are.
-func withCredentials(server string, getenv func(string) string) string {
+// withCredentials gives the URL of the server as the configured caches have it, where the given one says nothing of who we are.
+func withCredentials(server string, caches []string) string {
 	if u, err := url.Parse(server); err != nil || u.User != nil {
 		return server
 	}
 	root := func(u string) string { return strings.TrimSuffix(index.Redact(u), "/") }
-	for _, known := range strings.Fields(getenv("CURD_CACHES")) {
+	for _, known := range caches {
 		if root(known) == root(server) {
 			return known
 		}

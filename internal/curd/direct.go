@@ -107,6 +107,8 @@ func (s *source) fileAt(ctx context.Context, name dist.Name, at string) (direct,
 			d, err = s.repository(ctx, shown, at, src)
 		case src.Path != "" && isFolder(src.Path):
 			d, err = s.folder(ctx, at, src)
+		case src.Path != "" && !isThere(src.Path):
+			err = fmt.Errorf("%s: there is no such file or folder", src.Path)
 		case src.Path != "" || src.Kind == requirement.Archive:
 			d, err = s.archive(ctx, shown, at, src)
 		default:
@@ -115,6 +117,11 @@ func (s *source) fileAt(ctx context.Context, name dist.Name, at string) (direct,
 		d.URL = withoutFragment(at)
 		return d, err
 	})
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func isFolder(path string) bool {
