@@ -354,7 +354,7 @@ func (a *attacker) bounds(r result, b *box, h hostile) string {
 		return fmt.Sprintf("the output holds control characters: %q", output)
 	case len(output) > 32<<10:
 		return fmt.Sprintf("the output has %d bytes", len(output))
-	case r.memory > a.memory+maxMemory:
+	case r.memory > a.memory+maxMemory && !raced: // the race detector takes many times as much
 		return fmt.Sprintf("took %d MiB, an ordinary run %d", r.memory>>20, a.memory>>20)
 	}
 	var found string

@@ -32,6 +32,11 @@ func (s *source) locked(ctx context.Context) (all []prepared, kept []dist.Name, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", s.Lock.Location, err)
 	}
+	for _, c := range chosen {
+		if dir, err := filepath.Abs(c.Source.Path); c.Editable && err == nil {
+			s.Editable[fileURL(dir)] = true
+		}
+	}
 	needed := s.Lock.needed()
 	prepared := make([]prepared, len(chosen))
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -156,11 +161,6 @@ func (s *source) lockedDirect(ctx context.Context, c lock.Chosen) (d direct, err
 			return d, err
 		}
 		at := fileURL(dir)
-		if c.Editable {
-			s.mu.Lock()
-			s.Editable[at] = true
-			s.mu.Unlock()
-		}
 		if d, err = s.folder(ctx, at, src); err != nil {
 			return d, err
 		}
