@@ -36,7 +36,7 @@ func (f *inputFlags) register(flags *pflag.FlagSet) {
 
 func (f *inputFlags) registerConstraints(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.constraints, "constraint", nil, "keep what is needed to the versions that `FILE` lists; may repeat")
-	flags.StringArrayVar(&f.buildConstraints, "build-constraint", nil, "likewise for what builds need; may repeat")
+	flags.StringArrayVar(&f.buildConstraints, "build-constraint", nil, "keep what builds need to the versions that `FILE` lists; may repeat")
 }
 
 func (f *inputFlags) registerParts(flags *pflag.FlagSet) {
@@ -64,7 +64,7 @@ func (f *placeFlags) register(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.indexes, "index", "i", nil, "`URL` of an index, or NAME=URL, in the place of the default one; may repeat\n(default $CURD_INDEX_URL, else pip's own setting)")
 	flags.StringArrayVar(&f.extraIndexes, "extra-index-url", nil, "`URL` of an index to ask after the others; may repeat")
 	flags.StringVar(&f.strategy, "index-strategy", firstIndex, "of several indexes, "+firstIndex+" takes the first that knows a name,\n"+bestMatch+" the best version of all: a `STRATEGY`")
-	flags.StringArrayVar(&f.findLinks, "find-links", nil, "look in this `FOLDER` too, or at the links of a page; may repeat")
+	flags.StringArrayVarP(&f.findLinks, "find-links", "f", nil, "look in this `FOLDER` too, or at the links of a page; may repeat")
 	flags.BoolVar(&f.noIndex, "no-index", false, "ask no index")
 	flags.StringArrayVar(&f.private, "private", nil, "never ask the default index for names that match this `GLOB`; may repeat\n(default $CURD_PRIVATE)")
 	flags.BoolVar(&f.offline, "offline", false, "ask no server: what this machine has must do")
@@ -136,7 +136,7 @@ func (f *outputFlags) register(flags *pflag.FlagSet) {
 }
 
 func (f *outputFlags) registerSaying(flags *pflag.FlagSet) {
-	flags.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but errors")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but warnings and errors")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say why each candidate was taken or left")
 	f.log.register(flags)
 }
@@ -163,7 +163,7 @@ func (f *runFlags) options(cmd *cobra.Command, args []string) (curd.Options, err
 		Upload: f.upload, Upgrade: f.upgrade, Force: f.force, Prereleases: f.pre, DryRun: f.dryRun, NoDeps: f.noDeps, OnlyDeps: f.onlyDeps,
 		RequireHashes: f.hashes, Hashes: map[dist.Name][]string{}, Editable: map[string]bool{}, NoBuildIsolation: f.noIsolation,
 		SettingsOf: map[string]map[string][]string{}, ConfigSettings: map[string][]string{},
-		DefaultIndex: defaultIndex, UserAgent: userAgent(), Offline: f.offline, Sync: f.sync, Sources: cfg.Sources(),
+		DefaultIndex: defaultIndex, UserAgent: userAgent(), Sync: f.sync, Sources: cfg.Sources(),
 	}
 	if o.Home, err = cfg.CacheDir(); err != nil {
 		return o, err
@@ -201,7 +201,7 @@ func checkServers(o curd.Options) (err error) {
 }
 
 // chooseIndexes takes those of the command line, else of the requirements files, else of the configuration.
-func (f *runFlags) chooseIndexes(cmd *cobra.Command, cfg *config.Config, o *curd.Options) {
+func (f *placeFlags) chooseIndexes(cmd *cobra.Command, cfg *config.Config, o *curd.Options) {
 	configured := parseIndexes(f.indexes, cfg)
 	if o.Indexes == nil || cmd.Flags().Changed("index") {
 		o.Indexes = configured
@@ -231,7 +231,7 @@ func parseIndexes(texts []string, cfg *config.Config) (all []curd.NamedIndex) {
 
 // places reads the flags that say where distributions come from.
 func (f *placeFlags) places(o *curd.Options) error {
-	o.Caches, o.Private, o.FindLinks, o.NoIndex = f.caches, f.private, f.findLinks, f.noIndex
+	o.Caches, o.Private, o.FindLinks, o.NoIndex, o.Offline = f.caches, f.private, f.findLinks, f.noIndex, f.offline
 	if f.retries < 0 || f.timeout <= 0 {
 		return errors.New("--retries must not be below 0, and --timeout must be above")
 	}
@@ -310,7 +310,7 @@ var aliases = map[string]string{
 	"index-url": "index", "default-index": "index", "requirements": "requirement", "constraints": "constraint",
 	"build-constraints": "build-constraint", "config-setting": "config-settings", "force-reinstall": "force",
 	"reinstall": "force", "compile": "compile-bytecode", "uploaded-prior-to": "exclude-newer",
-	"allow-insecure-host": "trusted-host",
+	"allow-insecure-host": "trusted-host", "output-file": "output",
 }
 
 // understandAliases lets a command's flags go by their other names, too.

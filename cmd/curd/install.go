@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,13 +46,16 @@ Exit status: 0 done, 1 failed (the environment is as it was), 2 wrong usage, 130
 	f.placeFlags.register(flags)
 	f.choiceFlags.register(flags)
 	f.environmentFlags.register(flags)
-	flags.BoolVarP(&f.force, "force", "f", false, "install again what is there already")
+	flags.BoolVar(&f.force, "force", false, "install again what is there already")
 	f.outputFlags.register(flags)
 	return cmd
 }
 
 func (f *runFlags) install(cmd *cobra.Command, args []string) error {
 	return f.run(cmd, args, func(o curd.Options) error {
+		if f.sync && o.Lock == nil && len(o.Requirements) == 0 {
+			return fmt.Errorf("%s: nothing is listed there; curd uninstall removes packages", strings.Join(f.files, ", "))
+		}
 		ui := f.open(cmd, &o)
 		report, err := curd.Install(cmd.Context(), o)
 		return f.finish(cmd, ui, report, "installed", err)

@@ -74,10 +74,10 @@ func noArguments(_ *cobra.Command, args []string) error {
 // listFlags is the command line of `curd list`.
 type listFlags struct {
 	selection
-	outdated, editable, pre  bool
-	format                   string
-	caches, indexes, private []string
-	log                      logFlags
+	outdated, editable, pre bool
+	format                  string
+	places                  placeFlags // with outdated
+	log                     logFlags
 }
 
 func newList() *cobra.Command {
@@ -89,7 +89,8 @@ func newList() *cobra.Command {
 (VIRTUAL_ENV), else .venv here, else that of python3 on PATH. The formats are pip's.
 
 With --outdated the cache servers and the first index that knows a name are asked
-for the newest version that this Python can use; only packages with a newer one are listed.
+for the newest version that this Python can use; only packages with a newer one are listed. The flags
+that say where distributions come from count for that alone.
 Yanked versions do not count, prereleases with --pre only.`,
 		Example: `  curd list
   curd list --format json --python .venv-3.13
@@ -104,9 +105,8 @@ Yanked versions do not count, prereleases with --pre only.`,
 	flags.BoolVarP(&f.editable, "editable", "e", false, "list editable installs only")
 	flags.StringVar(&f.format, "format", "columns", "`FORM` of the list: columns, json or freeze")
 	flags.BoolVar(&f.pre, "pre", false, "with --outdated: count prereleases")
-	flags.StringArrayVarP(&f.caches, "cache", "c", nil, "with --outdated: `URL` of a cache server; may repeat (default $CURD_CACHES)")
-	flags.StringArrayVarP(&f.indexes, "index", "i", nil, "with --outdated: `URL` of an index, in the place of the default one; may repeat\n(default $CURD_INDEX_URL, else pip's own setting)")
-	flags.StringArrayVar(&f.private, "private", nil, "with --outdated: never ask the default index for names that match this `GLOB`; may repeat\n(default $CURD_PRIVATE)")
+	f.places.registerCaches(flags)
+	f.places.register(flags)
 	f.log.register(flags)
 	return cmd
 }
@@ -164,9 +164,11 @@ func (f *listFlags) askOutdated(cmd *cobra.Command, env *curd.Environment, o cur
 	if err != nil {
 		return nil, err
 	}
-	o.Caches, o.Private, o.Sources = f.caches, f.private, cfg.Sources()
-	o.Prereleases, o.DefaultIndex = f.pre, defaultIndex
-	o.Indexes = parseIndexes(f.indexes, cfg)
+	if err := f.places.places(&o); err != nil {
+		return nil, usageError{err}
+	}
+	o.Prereleases, o.DefaultIndex, o.Sources = f.pre, defaultIndex, cfg.Sources()
+	f.places.chooseIndexes(cmd, cfg, &o)
 	if err := checkServers(o); err != nil {
 		return nil, err
 	}

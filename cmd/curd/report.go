@@ -93,7 +93,7 @@ func from(all []curd.Installed) string {
 		n[i.Origin]++
 	}
 	var parts []string
-	for _, o := range []curd.Origin{curd.OwnCache, curd.CacheServer, curd.Index, curd.URL, curd.Built} {
+	for _, o := range []curd.Origin{curd.OwnCache, curd.CacheServer, curd.Index, curd.Folder, curd.URL, curd.Built} {
 		switch {
 		case n[o] == 0:
 		case o == curd.Built:

@@ -73,6 +73,9 @@ func addArgument(o *curd.Options, arg string, editable bool) error {
 		return usageError{err}
 	}
 	line.Where = "the command line"
+	if ext := filepath.Ext(arg); line.Source.Kind == requirement.Named && (ext == ".txt" || ext == ".toml" || ext == ".in") {
+		return usageError{fmt.Errorf("%s would be a project of that name; a file goes with -r: -r %s", arg, arg)}
+	}
 	return addLine(o, line)
 }
 

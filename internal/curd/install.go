@@ -59,6 +59,7 @@ func Install(ctx context.Context, o Options) (*Report, error) {
 			return nil, err
 		}
 	}
+	s.warnOfBreakage(env, report, there)
 	if s.Upload && !s.DryRun {
 		report.Uploaded, report.FailedUploads = s.upload(ctx, chosen)
 	}
@@ -101,6 +102,38 @@ func (s *session) plan(report *Report, chosen []prepared, kept []dist.Name, ther
 		}
 	}
 	return plan
+}
+
+// warnOfBreakage tells which installed packages, that nobody asked about, need another version of what was replaced.
+func (s *session) warnOfBreakage(env install.Env, report *Report, there map[dist.Name]install.Installed) {
+	now := map[dist.Name]Installed{}
+	for _, i := range report.Installed {
+		if !i.Replaced.IsZero() {
+			now[i.Name] = i
+		}
+	}
+	for _, i := range report.Removed {
+		delete(there, i.Name)
+	}
+	if len(now) == 0 {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(there)) {
+		if _, replaced := now[name]; replaced {
+			continue
+		}
+		md, err := there[name].Metadata()
+		if err != nil {
+			continue // it was so before
+		}
+		for _, r := range md.RequiresDist {
+			i, replaced := now[r.Name]
+			holds, err := r.Marker.Holds(env.Python.Markers, "")
+			if replaced && holds && err == nil && r.Specifiers.Contains(i.Replaced) && !r.Specifiers.Contains(i.Version) {
+				s.warn("%s %s needs %s, and will not work with %s %s", name, there[name].Version, r, i.Name, i.Version)
+			}
+		}
+	}
 }
 
 // seeds are what virtualenvs come with: nobody asks for them, and nobody wants to miss them.

@@ -164,6 +164,7 @@ const (
 	OwnCache    Origin = "own cache"
 	CacheServer Origin = "cache server"
 	Index       Origin = "index"
+	Folder      Origin = "folder" // of --find-links
 	Built       Origin = "built"
 	URL         Origin = "URL"
 )

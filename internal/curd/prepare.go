@@ -238,6 +238,8 @@ func (s *source) originOf(f dist.File, h held) Origin {
 	switch {
 	case s.direct[f.Name].URL == f.URL:
 		return URL
+	case strings.HasPrefix(f.URL, "file:"):
+		return Folder
 	case !h.downloaded:
 		return OwnCache
 	case s.cacheOf(f) != nil:

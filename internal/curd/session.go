@@ -223,7 +223,7 @@ func (s *session) page(ctx context.Context, p *place, name dist.Name) (*index.Pr
 	switch {
 	case err == nil:
 		return page, nil
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, index.ErrOffline) && p.origin == CacheServer:
 		return nil, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()

@@ -253,17 +253,17 @@ func (s *source) tierName(n int) string {
 
 // unknown says where a name was looked for in vain.
 func (s *source) unknown(name dist.Name) error {
-	var places []string
+	var places, notes []string
 	for _, p := range slices.Concat(s.caches, s.indexes) {
 		switch {
 		case p.failed() != nil:
 			places = append(places, p.shown+" (does not answer)")
 		case p.origin == Index && s.Sources[name] != "" && p.name != s.Sources[name]:
-			places = append(places, fmt.Sprintf("%s (not asked: the name is pinned to index %s)", p.shown, s.Sources[name]))
+			notes = append(notes, fmt.Sprintf("%s is not asked: the name is pinned to index %s", p.shown, s.Sources[name]))
 		case p.public && s.private(name):
-			places = append(places, "the default index is not asked: the name is private")
+			notes = append(notes, "the default index is not asked: the name is private")
 		case p.explicit && s.Sources[name] == "":
-			places = append(places, p.shown+" (not asked: it is for pinned names alone)")
+			notes = append(notes, p.shown+" is not asked: it is for pinned names alone")
 		default:
 			places = append(places, p.shown)
 		}
@@ -272,9 +272,13 @@ func (s *source) unknown(name dist.Name) error {
 		places = append(places, index.Redact(where))
 	}
 	if len(s.indexes) == 0 && !s.NoIndex {
-		places = append(places, "no index is named: try -i URL")
+		notes = append(notes, "no index is named: try -i URL")
 	}
-	return fmt.Errorf("no project %s at %s: %w", name, strings.Join(places, ", "), fs.ErrNotExist)
+	text := "no project " + string(name)
+	if len(places) > 0 {
+		text += " at " + strings.Join(places, ", ")
+	}
+	return fmt.Errorf("%s: %w", strings.Join(append([]string{text}, notes...), "; "), fs.ErrNotExist)
 }
 
 // installedFile stands for a distribution that is installed.
