@@ -249,7 +249,7 @@ func (t *transaction) addScripts(j *job) error {
 			if slices.ContainsFunc(points[i+1:], again) {
 				continue
 			}
-			j.puts = append(j.puts, put{job: j, dest: d, name: e.Name, content: entryScript(line, e), executable: true})
+			j.puts = append(j.puts, put{job: j, dest: d, name: e.Name, content: entryScript(line, e, t.env.Python.Version), executable: true})
 		}
 	}
 	info := j.dests[j.m.DistInfo]

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"curdling/internal/python"
+	"curdling/internal/version"
 	"curdling/internal/wheel"
 )
 
@@ -42,16 +43,30 @@ func isShellScript(path string) bool {
 	return err == nil && string(head[:]) == "#!"
 }
 
-// entryScript is the script of an entry point, as pip 26.3 writes it.
-func entryScript(shebang string, e wheel.EntryPoint) []byte {
+// entryScript is the script of an entry point, as pip 26.3 writes it; below Python 3.9, as pip 24.0
+// does, the last one for all of these.
+func entryScript(shebang string, e wheel.EntryPoint, python version.Version) []byte {
 	name, _, _ := strings.Cut(e.Attr, ".")
-	return fmt.Appendf(nil, `%simport sys
+	form := `%simport sys
 from %s import %s
 if __name__ == '__main__':
     sys.argv[0] = sys.argv[0].removesuffix('.exe')
     sys.exit(%s())
-`, shebang, e.Module, name, e.Attr)
+`
+	if python.Compare(python39) < 0 {
+		form = `%s# -*- coding: utf-8 -*-
+import re
+import sys
+from %s import %s
+if __name__ == '__main__':
+    sys.argv[0] = re.sub(r'(-script\.pyw|\.exe)?$', '', sys.argv[0])
+    sys.exit(%s())
+`
+	}
+	return fmt.Appendf(nil, form, shebang, e.Module, name, e.Attr)
 }
+
+var python39 = version.MustParse("3.9")
 
 // rewriteScript replaces a script's first line.
 func rewriteScript(script []byte, shebang string) []byte {

@@ -33,7 +33,7 @@ func TestShebang(t *testing.T) {
 
 func TestEntryScript(t *testing.T) {
 	t.Parallel()
-	got := string(entryScript("#!/venv/bin/python\n", wheel.EntryPoint{Name: "flask", Module: "flask.cli", Attr: "App.main"}))
+	got := string(entryScript("#!/venv/bin/python\n", wheel.EntryPoint{Name: "flask", Module: "flask.cli", Attr: "App.main"}, version.MustParse("3.9.0")))
 	want := `#!/venv/bin/python
 import sys
 from flask.cli import App
@@ -43,6 +43,10 @@ if __name__ == '__main__':
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	old := string(entryScript("#!/venv/bin/python\n", wheel.EntryPoint{Name: "flask", Module: "flask.cli", Attr: "App.main"}, version.MustParse("3.8.18")))
+	if strings.Contains(old, "removesuffix") || !strings.Contains(old, "re.sub") {
+		t.Errorf("Python 3.8 does not know str.removesuffix:\n%s", old)
 	}
 }
 
