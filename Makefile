@@ -6,6 +6,7 @@
 # make stress  kills, interruptions and many processes at once, at length
 # make check-pip, check-uv   curd against the real pip and uv, over the network
 # make check-lock          locks: reproduced, installed by pip and uv, and theirs by curd
+# make check-pythons PYTHONS='/usr/bin/python3.9 ...'   what curd installs for other Pythons
 # make bench   the solver on its hardest universes
 # make man     the manual pages into man/
 # make vectors SEED=n   hold the foundations against Python's newest `packaging`
@@ -22,7 +23,7 @@ FUZZTIME ?= 10s
 LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
-.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-lock bench man vectors clean
+.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-lock check-pythons bench man vectors clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS) -X main.defaultIndex=$(INDEX)" -o bin/curd ./cmd/curd
@@ -69,10 +70,13 @@ check-pip: build
 	checks/pip.py bin/curd
 
 check-uv: build
-	checks/uv.py bin/curd uv
+	checks/uv.py bin/curd "$$(command -v uv)"
+
+check-pythons: build
+	checks/pythons.py bin/curd $(PYTHONS)
 
 check-lock: build
-	checks/lock.py bin/curd uv
+	checks/lock.py bin/curd "$$(command -v uv)"
 
 bench:
 	bench/resolve/run.sh

@@ -1,110 +1,132 @@
 #!/usr/bin/env python3
 """Holds what `curd install` makes against what pip makes, file by file.
 
-    checks/pip.py CURD [REQUIREMENT...]
-
-For each requirement, both install it from the default index into a virtualenv of
-its own. Compared are the files, their contents and modes, and RECORD's rows;
-bytecode, and what names the installer or the virtualenv, set aside. Then `pip check` must
-be content with ours, and `pip uninstall` must remove it without a trace.
-REQUIREMENT may be `name --no-binary`. Dials the default index.
+For each requirement, both install it from the default index into a virtualenv of its own. Compared are the
+versions, the files, their contents and modes, RECORD's rows, and what `pip check` and `pip inspect` say; what
+names the installer or the virtualenv set aside. Then `pip uninstall` of everything must leave no file, and
+no folder that it does not leave of its own install. REQUIREMENT may be `name --no-binary`, which compares only
+the names of the files, or `name --compile`, with bytecode (its names). Dials the default index. Two are compared
+at a time, below TMPDIR, which is best on a tmpfs.
 """
-import csv
-import hashlib
+import argparse
+import json
 import os
 import pathlib
-import re
 import shutil
-import stat
-import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 
-USUAL = ["flask", "numpy", "pandas", "jupyterlab", "black", "docopt", "pyyaml --no-binary", "markupsafe --no-binary"]
+import venvs
 
+USUAL = ["flask", "numpy", "pandas", "jupyterlab", "black", "docopt", "pyyaml --no-binary", "markupsafe --no-binary",
+         "flask --compile", "sqlalchemy --compile", "jinja2 --compile"]
 
-def run(*command, **kw):
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stdout}")
-    return done.stdout
-
-
-def listing(venv):
-    """Maps each path to what it holds, with the virtualenv's own path and the installer's name taken out."""
-    found = {}
-    for path in sorted(venv.rglob("*")):
-        rel = str(path.relative_to(venv))
-        if path.is_dir() or path.suffix == ".pyc" or ".curdling" in rel or path.is_symlink():
-            continue
-        content = path.read_bytes()
-        if path.name == "RECORD":
-            rows = csv.reader(content.decode().splitlines())
-            content = "\n".join(",".join(normal(row)) for row in rows if not row[0].endswith(".pyc")).encode()
-        elif path.name == "INSTALLER":
-            content = b""
-        else:
-            content = content.replace(bytes(venv), b"VENV")
-        found[rel] = (hashlib.sha256(content).hexdigest(), oct(stat.S_IMODE(path.stat().st_mode)))
-    return found
+POPULAR = """
+    requests flask django numpy pandas boto3 botocore urllib3 setuptools wheel six python-dateutil pyyaml cryptography
+    certifi idna charset-normalizer packaging pytest tox black ruff mypy click jinja2 markupsafe werkzeug sqlalchemy
+    alembic psycopg2-binary redis celery fastapi uvicorn pydantic httpx aiohttp attrs rich typer tqdm pillow matplotlib
+    lxml beautifulsoup4 jsonschema protobuf grpcio google-api-core openai ipython sphinx docutils virtualenv twine
+    build hatchling scrapy ansible-core gunicorn
+""".split()
 
 
-def normal(row):
-    """A row of RECORD without what must differ: the hashes of INSTALLER and of scripts, which name the virtualenv."""
-    if row[0].endswith("/INSTALLER") or re.match(r"(\.\./)+bin/", row[0]):
-        return row[:1]
-    return row
+def inspected(pip, venv):
+    """What `pip inspect` says of each package and of the environment, without the installer's name."""
+    said = json.loads(pip("inspect", python=venv).replace(str(venv), "VENV"))
+    for package in said["installed"]:
+        package.pop("installer", None)
+    found = {venvs.normal(p["metadata"]["name"]): p for p in said.pop("installed")}
+    return {**found, "the environment": said}
 
 
-def freeze(python):
-    return run(python, "-m", "pip", "freeze", "--all").split()
+def unlike(a, b):
+    """Names what differs in two answers of `pip inspect`: package and field."""
+    return [f"{name} {key}: {a.get(name, {}).get(key)} {b.get(name, {}).get(key)}"
+            for name in sorted(a.keys() | b.keys()) for key in sorted(a.get(name, {}).keys() | b.get(name, {}).keys())
+            if a.get(name, {}).get(key) != b.get(name, {}).get(key)]
 
 
-def compare(curd, requirement, work):
+def checked(pip, venv):
+    """What `pip check` says, be it good or bad."""
+    try:
+        return pip("check", python=venv)
+    except venvs.Failed as e:
+        return str(e).partition("\n")[2]
+
+
+def leftover(pip, theirs, ours, names):
+    """Uninstalls all from both: the files left in ours, and the folders that are not left in theirs too."""
+    for venv in theirs, ours:
+        pip("uninstall", "-y", "-q", *names, python=venv)
+    before = venvs.exact(venvs.template(sys.executable)).keys()
+    folders = venvs.exact(ours).keys() - venvs.exact(theirs).keys() - {".curdling.lock"}
+    return sorted((folders | venvs.listing(ours).keys()) - before)
+
+
+def compare(curd, pip, requirement, work):
+    """The problems, the number of files and of packages, and the seconds of pip and of curd."""
     name, *options = requirement.split()
     flags = ["--no-binary", name] if "--no-binary" in options else []
-    theirs, ours = work / "theirs/venv", work / "ours/venv"
-    for venv in theirs, ours:
-        run(sys.executable, "-m", "venv", venv)
-        run(venv / "bin/python", "-m", "pip", "install", "-q", "--upgrade", "pip")
-    empty, seeds = listing(ours), set(freeze(ours / "bin/python"))
-    run(theirs / "bin/python", "-m", "pip", "install", "-q", "--no-compile", "--no-cache-dir", *flags, name)
-    # The same versions, whatever is published in between.
-    pins = sorted(set(freeze(theirs / "bin/python")) - seeds)
-    env = dict(os.environ, CURD_CACHE=str(work / "curds"), CURD_CACHES="")
-    env.pop("VIRTUAL_ENV", None)
-    run(curd, "install", "-q", "--python", ours, *flags, name, env=env)
+    theirs, ours = venvs.fresh(work / "theirs"), venvs.fresh(work / "ours")
+    times = [time.monotonic()]
+    pip("install", "-q", *([] if "--compile" in options else ["--no-compile"]), *flags, name, python=theirs)
+    times.append(time.monotonic())
+    # A cache that outlives the run only if whoever starts it says so.
+    env = dict(venvs.ENV, CURD_CACHE=os.environ.get("CURD_CACHE", str(work.parent / "curds")), CURD_CACHES="")
+    venvs.run(curd, "install", "-q", "--python", ours, *(["--compile-bytecode"] if "--compile" in options else []),
+              *flags, name, env=env)
+    times.append(time.monotonic())
+
+    problems = []
+    a, b = inspected(pip, theirs), inspected(pip, ours)
     if "--no-binary" not in options:
-        have = sorted(set(freeze(ours / "bin/python")) - seeds)
-        if have != pins:
-            return f"other versions were chosen: {sorted(set(have) ^ set(pins))}"
-    a, b = listing(theirs), listing(ours)
-    differ = sorted(p for p in a.keys() | b.keys() if a.get(p) != b.get(p))
+        problems += [f"pip inspect, {p}" for p in unlike(a, b)[:5]]
+    theirs_say, ours_say = checked(pip, theirs), checked(pip, ours)
+    if theirs_say.replace(str(theirs), "VENV") != ours_say.replace(str(ours), "VENV"):
+        problems.append(f"pip check: {theirs_say!r} {ours_say!r}")
+    theirs_has, ours_has = venvs.listing(theirs), venvs.listing(ours)
     if "--no-binary" in options:  # two builds of one source differ in what the compiler made of it
-        differ = [p for p in differ if (a.get(p) is None) != (b.get(p) is None)]
-    if differ:
-        return "differ: " + ", ".join(f"{p} {a.get(p)} {b.get(p)}" for p in differ[:10])
-    python = ours / "bin/python"
-    run(python, "-m", "pip", "check")
-    run(python, "-m", "pip", "uninstall", "-y", "-q", *[p.split("==")[0] for p in pins])
-    left = listing(ours)
-    if left.keys() != empty.keys():
-        return f"pip uninstall left {sorted(left.keys() ^ empty.keys())[:10]}"
-    return f"same: {len(a) - len(empty)} files of {len(pins)} packages"
+        theirs_has, ours_has = dict.fromkeys(theirs_has), dict.fromkeys(ours_has)
+    if differ := venvs.differences(theirs_has, ours_has):
+        problems.append(f"files: {differ}")
+    if left := leftover(pip, theirs, ours, (a.keys() | b.keys()) - {"the environment"}):
+        problems.append(f"pip uninstall leaves {left[:5]}")
+    count = len(theirs_has) - len(venvs.listing(venvs.template(sys.executable)))
+    return problems, count, len(a) - 1, times[1] - times[0], times[2] - times[1]
 
 
 def main():
-    curd, requirements = os.path.abspath(sys.argv[1]), sys.argv[2:] or USUAL
-    failed = 0
-    for requirement in requirements:
-        work = pathlib.Path(tempfile.mkdtemp(prefix="curd-pip-"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("curd", type=os.path.abspath)
+    parser.add_argument("requirement", nargs="*", default=USUAL)
+    parser.add_argument("--popular", action="store_true", help=f"compare {len(POPULAR)} popular projects")
+    args = parser.parse_intermixed_args()
+    requirements = POPULAR if args.popular else args.requirement
+    failed = files = packages = 0
+    work = pathlib.Path(tempfile.mkdtemp(prefix="curd-pip-"))
+
+    def one(requirement):
+        own = pathlib.Path(tempfile.mkdtemp(dir=work))
         try:
-            result = compare(curd, requirement, work)
+            return compare(args.curd, pip, requirement, own)
+        except venvs.Failed as e:
+            return [str(e)], 0, 0, 0, 0
         finally:
-            shutil.rmtree(work, ignore_errors=True)
-        failed += not result.startswith("same")
-        print(f"{requirement}: {result}", flush=True)
-    print(f"{len(requirements) - failed} passed, {failed} failed")
+            shutil.rmtree(own)
+
+    try:
+        pip = venvs.newest_pip(work / "pip")
+        with ThreadPoolExecutor(2) as pool:
+            for requirement, (problems, count, wheels, theirs, ours) in zip(requirements, pool.map(one, requirements)):
+                files, packages, failed = files + count, packages + wheels, failed + bool(problems)
+                print(f"{requirement}: {'DIFFERENT' if problems else 'same'}: {count} files of {wheels} packages; "
+                      f"pip {theirs:.1f} s, curd {ours:.1f} s", *problems, sep="\n    ", flush=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print(f"{len(requirements)} projects, {packages} packages, {files} files: "
+          f"{len(requirements) - failed} the same, {failed} different")
     sys.exit(failed != 0)
 
 

@@ -37,13 +37,12 @@ func (s *source) locked(ctx context.Context) (all []prepared, kept []dist.Name, 
 			s.Editable[fileURL(dir)] = true
 		}
 	}
-	needed := s.Lock.needed()
 	prepared := make([]prepared, len(chosen))
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 	for i, c := range chosen {
 		p := &prepared[i]
-		p.choice.Requested = !needed[c.Package.Name]
+		p.choice.Requested = true // as pip and uv have it
 		p.hashes = c.Hashes
 		group.Go(func() error {
 			if err := s.lockedOne(groupCtx, c, p); err != nil {
@@ -63,21 +62,6 @@ func (s *source) locked(ctx context.Context) (all []prepared, kept []dist.Name, 
 		}
 	}
 	return all, kept, nil
-}
-
-// needed tells which packages of a lock others depend on. Where none says so, none is.
-func (l *Lock) needed() map[dist.Name]bool {
-	needed := map[dist.Name]bool{}
-	for _, p := range l.Packages {
-		for _, d := range p.Dependencies {
-			if text, ok := d["name"].(string); ok {
-				if name, err := dist.ParseName(text); err == nil {
-					needed[name] = true
-				}
-			}
-		}
-	}
-	return needed
 }
 
 // lockedOne finds where one package of a lock is to be had.
