@@ -11,6 +11,9 @@
 # make man     the manual pages into man/
 # make vectors SEED=n   hold the foundations against Python's newest `packaging`
 #                       (without SEED: renew the committed vectors)
+# make wheels  wheels of both programs for all platforms, into bin/wheels; make wheels-test installs them
+# make release the wheels, archives, bill of materials and checksums, into bin/release
+# make release-check   makes the release twice, in two folders, and compares
 
 GO      ?= go
 PYTHON  ?= python3
@@ -23,7 +26,8 @@ FUZZTIME ?= 10s
 LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
-.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-lock check-pythons bench man vectors clean
+.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-lock check-pythons bench man vectors \
+	wheels wheels-test release release-check clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS) -X main.defaultIndex=$(INDEX)" -o bin/curd ./cmd/curd
@@ -41,7 +45,7 @@ race:
 check: fmt lint cross race
 
 fmt:
-	@test -z "$$(gofmt -l cmd internal)" || { echo "gofmt these:"; gofmt -l cmd internal; exit 1; }
+	@test -z "$$(gofmt -l cmd internal packaging)" || { echo "gofmt these:"; gofmt -l cmd internal packaging; exit 1; }
 	$(GO) mod tidy -diff
 
 lint: $(TOOLS)/golangci-lint-$(LINT_VERSION)
@@ -87,6 +91,19 @@ man: build
 VECTORS = version tag dist marker requirement metadata lock config
 vectors:
 	./vectors.sh "$(SEED)" $(VECTORS)
+
+# RELEASE=1.2.3 names the version of these; else it comes from git's tags, in Python's form.
+RELEASE ?= $(shell $(GO) run ./packaging version)
+
+wheels release:
+	rm -rf bin/$@
+	$(GO) run ./packaging $@ -version "$(RELEASE)" -index "$(INDEX)" -o bin/$@
+
+wheels-test: build wheels
+	packaging/wheels-test.sh bin/wheels bin/curd bin/curd-server
+
+release-check: release
+	packaging/release-check.sh bin/release "$(RELEASE)" "$(INDEX)"
 
 clean:
 	rm -rf bin man
