@@ -62,7 +62,8 @@ func TestScripts(t *testing.T) {
 
 // makeWheel: wheel DIR NAME VERSION [REQUIREMENT...] makes a wheel of a module
 // NAME with __version__ and a command NAME. A word python=SPEC is Requires-Python, tag=TAG the
-// wheel's tag, extra=NAME:REQUIREMENT a requirement of an extra.
+// wheel's tag, extra=NAME:REQUIREMENT a requirement of an extra. Where DIR is served, it waits
+// until the server shows the wheel.
 func makeWheel(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 3 {
 		ts.Fatalf("usage: wheel DIR NAME VERSION [REQUIREMENT|python=SPEC|tag=TAG|extra=NAME:REQUIREMENT]...")
@@ -90,7 +91,9 @@ func makeWheel(ts *testscript.TestScript, _ bool, args []string) {
 			w.Requires = append(w.Requires, a)
 		}
 	}
-	write(ts, filepath.Join(args[0], w.Filename()), wheeltest.Build(w))
+	path := filepath.Join(args[0], w.Filename())
+	write(ts, path, wheeltest.Build(w))
+	shown(ts, ts.MkAbs(path))
 }
 
 // makeSdist: sdist DIR SOURCE packs a folder, whose name is NAME-VERSION, as DIR/NAME-VERSION.tar.gz.

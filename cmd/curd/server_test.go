@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
@@ -19,6 +21,19 @@ import (
 // fatal is what testing.T and testscript.TestScript have in common.
 type fatal interface {
 	Fatalf(format string, args ...any)
+}
+
+// catalogs are those of the servers that run, by folder.
+var catalogs sync.Map
+
+// shown waits until a file that was put into a folder shows on the server of that folder, if there is one.
+func shown(t fatal, path string) {
+	held, ok := catalogs.Load(filepath.Dir(path))
+	for start := time.Now(); ok && held.(*catalog.Catalog).File(filepath.Base(path)) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > time.Minute {
+			t.Fatalf("%s does not show on its server", path)
+		}
+	}
 }
 
 // newServer makes a curd-server on a folder; accounts are USER:PASSWORD, none let everybody in.
@@ -45,6 +60,7 @@ func newServer(t fatal, dir string, accounts []string) (h http.Handler, stop fun
 		policy.Users, err = auth.OpenUsers(db, nil)
 		check(err)
 	}
+	catalogs.Store(dir, held)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -54,6 +70,7 @@ func newServer(t fatal, dir string, accounts []string) (h http.Handler, stop fun
 	return server.New(server.Config{Catalog: held, Policy: policy}), func() {
 		cancel()
 		<-done
+		catalogs.Delete(dir)
 		held.Close()
 		store.Close()
 	}
