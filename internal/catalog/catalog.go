@@ -50,8 +50,19 @@ type Config struct {
 
 // File is a file that is held. It does not change.
 type File struct {
-	dist.File        // Size, SHA256 and UploadTime are known, URL is not
-	Summary   string // of the file's METADATA or PKG-INFO; at most 512 bytes
+	dist.File           // Size, SHA256 and UploadTime are known, URL is not
+	ModTime   time.Time // of the bytes as they lie in the store; with Size it tells one content from another
+	Summary   string    // of the file's METADATA or PKG-INFO; at most 512 bytes
+	From      From      // its UploadTime is the one above
+}
+
+// From tells where a file came from. The zero value is of files that somebody
+// put into the store by hand, and of all where the state was deleted.
+type From struct {
+	User     string // who uploaded it, "" where nobody had to say who he is
+	Upstream string // name of the upstream whose file it is, "" for none
+	// UploadTime is when the file was published; zero is when it came here.
+	UploadTime time.Time
 }
 
 // Stats are sums over all that is held.
@@ -201,7 +212,7 @@ func (c *Catalog) Open(ctx context.Context, filename string) (io.ReadSeekCloser,
 	return r, f, nil
 }
 
-func (f *File) stamp() stamp { return stamp{f.Size, f.UploadTime.UnixNano()} }
+func (f *File) stamp() stamp { return stamp{f.Size, f.ModTime.UnixNano()} }
 
 // put takes files, or takes them anew.
 func (c *Catalog) put(files ...*File) {

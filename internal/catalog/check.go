@@ -21,7 +21,7 @@ type InvalidError struct{ Err error }
 func (e *InvalidError) Error() string { return e.Err.Error() }
 func (e *InvalidError) Unwrap() error { return e.Err }
 
-// check opens a file and tells what it is; SHA256 and UploadTime stay unset. An
+// check opens a file and tells what it is; SHA256 and what [File.came] sets stay unset. An
 // error of the content is an *InvalidError.
 func check(r io.ReaderAt, size int64, filename string) (*File, error) {
 	f, err := dist.ParseFilename(filename, "")

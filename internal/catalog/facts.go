@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"curdling/internal/dist"
 	"curdling/internal/store"
@@ -27,10 +28,21 @@ type facts struct {
 	MetadataSHA256 string    `json:"metadata_sha256,omitempty"`
 	RequiresPython string    `json:"requires_python,omitempty"`
 	Summary        string    `json:"summary,omitempty"`
+	User           string    `json:"user,omitempty"`
+	Upstream       string    `json:"upstream,omitempty"`
+	UploadTime     int64     `json:"upload_time,omitempty"` // Unix nanoseconds; 0 is mtime
 }
 
 func factsOf(f *File) facts {
-	return facts{f.Filename, f.Size, f.UploadTime.UnixNano(), f.SHA256, f.Name, f.MetadataSHA256, f.RequiresPython.String(), f.Summary}
+	x := facts{
+		File: f.Filename, Size: f.Size, ModTime: f.ModTime.UnixNano(), SHA256: f.SHA256, Project: f.Name,
+		MetadataSHA256: f.MetadataSHA256, RequiresPython: f.RequiresPython.String(), Summary: f.Summary,
+		User: f.From.User, Upstream: f.From.Upstream,
+	}
+	if !f.UploadTime.Equal(f.ModTime) {
+		x.UploadTime = f.UploadTime.UnixNano()
+	}
+	return x
 }
 
 // file makes a File of the facts, nil if they are not of the file that info tells
@@ -46,9 +58,15 @@ func (x facts) file(info store.Info) *File {
 	if f.RequiresPython, err = version.ParseSpecifiers(x.RequiresPython); err != nil {
 		return nil
 	}
-	f.Size, f.UploadTime, f.SHA256 = x.Size, info.ModTime.UTC(), x.SHA256
+	f.Size, f.SHA256 = x.Size, x.SHA256
 	f.HasMetadata, f.MetadataSHA256 = f.Kind == dist.Wheel, x.MetadataSHA256
-	return &File{File: f, Summary: shorten(x.Summary)}
+	known := &File{File: f, Summary: shorten(x.Summary)}
+	from := From{User: x.User, Upstream: x.Upstream}
+	if x.UploadTime != 0 {
+		from.UploadTime = time.Unix(0, x.UploadTime).UTC()
+	}
+	known.came(info, from)
+	return known
 }
 
 func isSHA256(s string) bool {

@@ -55,6 +55,31 @@ func TestStateIsUsed(t *testing.T) {
 	}
 }
 
+// TestFromIsKept: who uploaded a file, and when it was published, are known at the next start.
+func TestFromIsKept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c, _ := open(t, dir)
+	name, content := flask("3.0")
+	from := From{User: "ci", Upstream: "main", UploadTime: time.Unix(1_000_000_000, 0).UTC()}
+	u, err := c.Receive(name, bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Discard()
+	if _, err := u.Keep(t.Context(), from); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		f := c.File(name)
+		if f == nil || f.From != from || f.UploadTime != from.UploadTime || time.Since(f.ModTime) > time.Hour {
+			t.Errorf("%+v, want it to be from %+v", f, from)
+		}
+		c.Close()
+		c, _ = open(t, dir)
+	}
+}
+
 func TestStateDeletedOrTorn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -83,9 +83,9 @@ func (u *Upload) Discard() {
 
 // Keep opens the file and has the store keep it; when it returns nil the file is
 // held, and outlives a crash. created is false where the same bytes were held
-// already. Other bytes under the name are a *ConflictError, a file that is not
+// already; these stay from where they were. Other bytes under the name are a *ConflictError, a file that is not
 // what its name says is an *InvalidError.
-func (u *Upload) Keep(ctx context.Context) (created bool, err error) {
+func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) {
 	c := u.catalog
 	if held := c.File(u.Filename); held != nil && c.unchanged(ctx, held.info()) {
 		return false, u.compare(held)
@@ -110,7 +110,8 @@ func (u *Upload) Keep(ctx context.Context) (created bool, err error) {
 		return false, fmt.Errorf("%s: kept, and cannot be opened: %w", u.Filename, err)
 	}
 	r.Close()
-	f.SHA256, f.UploadTime = u.SHA256, info.ModTime.UTC()
+	f.SHA256 = u.SHA256
+	f.came(info, from)
 	c.put(f)
 	c.journal.append(f)
 	return true, nil
@@ -128,5 +129,14 @@ func (u *Upload) compare(held *File) error {
 }
 
 func (f *File) info() store.Info {
-	return store.Info{Key: f.Filename, Size: f.Size, ModTime: f.UploadTime}
+	return store.Info{Key: f.Filename, Size: f.Size, ModTime: f.ModTime}
+}
+
+// came notes how the file lies in the store, and where it came from.
+func (f *File) came(info store.Info, from From) {
+	f.ModTime = info.ModTime.UTC()
+	if from.UploadTime.IsZero() {
+		from.UploadTime = f.ModTime
+	}
+	f.From, f.UploadTime = from, from.UploadTime
 }

@@ -24,7 +24,7 @@ func upload(t *testing.T, c *Catalog, name string, content []byte) (bool, error)
 		return false, err
 	}
 	defer u.Discard()
-	return u.Keep(t.Context())
+	return u.Keep(t.Context(), From{})
 }
 
 func TestUpload(t *testing.T) {
@@ -131,7 +131,7 @@ func TestUploadBreaks(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	if _, err := u.Keep(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := u.Keep(ctx, From{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Keep: %v", err)
 	}
 	u.Discard()

@@ -194,7 +194,7 @@ func (c *Catalog) examine(ctx context.Context, key string, quiet time.Duration) 
 	}
 	f, err := check(readerAt(r), info.Size, key)
 	if err == nil {
-		f.UploadTime = info.ModTime.UTC()
+		f.came(info, From{})
 		f.SHA256, err = hashOf(readerAt(r), info.Size)
 	}
 	if !c.unchanged(ctx, info) {

@@ -27,7 +27,7 @@ func (s *Server) send(w *response, r *http.Request, filename string) error {
 	h := w.Header()
 	h["Content-Type"] = []string{"application/octet-stream"}
 	h["Etag"] = []string{fileTag(f)}
-	http.ServeContent(w, r, "", f.UploadTime, content)
+	http.ServeContent(w, r, "", f.ModTime, content)
 	return nil
 }
 

@@ -167,7 +167,7 @@ func (s *Server) tooLarge() error {
 
 // keep has a file held, and says so.
 func (s *Server) keep(w *response, r *http.Request, u *catalog.Upload) error {
-	created, err := u.Keep(r.Context())
+	created, err := u.Keep(r.Context(), catalog.From{User: w.user})
 	if err != nil {
 		return err
 	}
