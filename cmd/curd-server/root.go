@@ -50,7 +50,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 
 // options are the command line.
 type options struct {
-	directory string
+	directory string // "" is none
+	config    string // file with settings; read by configure
 	host      string
 	port      uint16 // 0 is any free one
 	userDB    string // "" lets everybody do everything
@@ -71,7 +72,11 @@ server derives it keeps in DIRECTORY/.curdling, which may be deleted at any time
 
 The page at http://HOST:PORT/ shows what is held and how to point curd, pip, uv
 and twine at it. Without --user-db everybody who reaches the server may read and
-upload; with it, the users of that file and nobody else.`,
+upload; with it, the users of that file and nobody else.
+
+Every option can also be set by a variable (CURD_SERVER_PORT for --port) and in a
+file (--config): 'curd-server config' shows what is in force. A folder that is
+called like a command is served as ./NAME.`,
 		Example: `  # the folder 'wheels' on port 8000 of all interfaces
   curd-server wheels
 
@@ -86,14 +91,14 @@ upload; with it, the users of that file and nobody else.`,
   curd install -c http://alice:PASSWORD@HOST:8000 -u flask
   pip install --index-url http://alice:PASSWORD@HOST:8000/simple/ flask`,
 		Version: version,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usageError{fmt.Errorf("one DIRECTORY is needed, not %d", len(args))}
-			}
-			return nil
-		},
+		Args:    oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.directory = args[0]
+			if _, err := configure(cmd, args); err != nil {
+				return err
+			}
+			if o.directory == "" {
+				return usageError{errors.New("one DIRECTORY is needed, not 0")}
+			}
 			return serve(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 		SilenceErrors:         true,
@@ -103,10 +108,15 @@ upload; with it, the users of that file and nobody else.`,
 	root.SetVersionTemplate("curd-server {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	flags := root.Flags()
+	flags.StringVar(&o.directory, "directory", "", "the `DIRECTORY`, for variables and configuration files")
+	_ = flags.MarkHidden("directory")
+	flags.StringVar(&o.config, "config", "", "TOML `FILE` of settings, a key for each option here; see 'curd-server config --help'")
 	flags.StringVarP(&o.host, "host", "H", "0.0.0.0", "address to listen on, a `HOST` or IP")
 	flags.Uint16VarP(&o.port, "port", "p", 8000, "`PORT` to listen on; 0 takes a free one")
 	flags.StringVarP(&o.userDB, "user-db", "u", "", "htpasswd file `USER_DB` of those who may read and upload (bcrypt, SHA-crypt, apr1, {SHA}, DES crypt)")
 	flags.Var(&o.maxUpload, "max-upload", "largest file that is taken: a `SIZE` like 500MB or 2GiB")
 	flags.BoolVarP(&o.debug, "debug", "d", false, "log each request")
+	root.AddCommand(newConfig(root))
+	root.AddCommand(newMan())
 	return root
 }

@@ -1,12 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -70,9 +66,9 @@ Passwords in URLs are shown as ****, and what ${...} stands for is not shown.`,
 			}
 			settings := append(withDefaults(cmd.Root(), c.Settings()), systemSettings(os.Getenv)...)
 			if format == "json" {
-				return printSettingsJSON(cmd.OutOrStdout(), settings)
+				return config.PrintJSON(cmd.OutOrStdout(), settings)
 			}
-			return printSettings(cmd.OutOrStdout(), settings)
+			return config.Print(cmd.OutOrStdout(), settings)
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", "text", "`FORM` of what is printed: text or json")
@@ -124,52 +120,4 @@ func systemSettings(getenv func(string) string) []config.Setting {
 		}
 	}
 	return append(settings, netrc)
-}
-
-// printSettings prints a table: key, value, origin.
-func printSettings(w io.Writer, settings []config.Setting) error {
-	var text strings.Builder
-	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	for _, s := range settings {
-		if len(s.Values) == 0 {
-			s.Values = []string{"-"}
-		}
-		for i, value := range s.Values {
-			switch {
-			case i > 0:
-				s.Key, s.Origin = "", ""
-			case s.Err != nil:
-				s.Origin += ": " + s.Err.Error()
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\n", s.Key, value, s.Origin)
-		}
-	}
-	table.Flush()
-	for line := range strings.Lines(text.String()) {
-		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// printSettingsJSON prints a list of objects.
-func printSettingsJSON(w io.Writer, settings []config.Setting) error {
-	type row struct {
-		Key    string   `json:"key"`
-		Values []string `json:"values"`
-		Origin string   `json:"origin"`
-		Error  string   `json:"error,omitempty"`
-	}
-	rows := make([]row, len(settings))
-	for i, s := range settings {
-		rows[i] = row{Key: s.Key, Values: append([]string{}, s.Values...), Origin: s.Origin}
-		if s.Err != nil {
-			rows[i].Error = s.Err.Error()
-		}
-	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(rows)
 }

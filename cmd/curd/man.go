@@ -1,18 +1,12 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
-	"curdling/internal/curd"
+	"curdling/internal/manual"
 )
 
 // newMan is for those who package curd, and so hidden.
@@ -31,82 +25,7 @@ func newMan() *cobra.Command {
 			if err := os.MkdirAll(args[0], 0o777); err != nil {
 				return err
 			}
-			return writeManPages(cmd.Root(), args[0])
+			return manual.Write(cmd.Root(), args[0])
 		},
 	}
-}
-
-// writeManPages writes curd.1, curd-install.1 and so on.
-func writeManPages(cmd *cobra.Command, dir string) error {
-	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
-	if err := curd.WriteFile(filepath.Join(dir, name+".1"), bytes.NewReader(manPage(cmd))); err != nil {
-		return err
-	}
-	for _, sub := range cmd.Commands() {
-		if sub.IsAvailableCommand() {
-			if err := writeManPages(sub, dir); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// manPage writes a command's help in the format of man(7).
-func manPage(cmd *cobra.Command) []byte {
-	var b bytes.Buffer
-	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
-	fmt.Fprintf(&b, ".TH %s 1 \"\" \"curd %s\" \"Curdling\"\n", roff(strings.ToUpper(name)), roff(version))
-	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(name), roff(cmd.Short))
-	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n", roff(cmd.UseLine()))
-	fmt.Fprintf(&b, ".SH DESCRIPTION\n%s\n", roffText(cmp.Or(cmd.Long, cmd.Short)))
-	if cmd.HasAvailableSubCommands() {
-		b.WriteString(".SH COMMANDS\n")
-		for _, sub := range cmd.Commands() {
-			if sub.IsAvailableCommand() {
-				fmt.Fprintf(&b, ".TP\n.B %s\n%s; see\n.BR %s (1).\n", roff(sub.Name()), roff(sub.Short), roff(name+"-"+sub.Name()))
-			}
-		}
-	}
-	if cmd.HasAvailableLocalFlags() {
-		b.WriteString(".SH OPTIONS\n")
-		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { roffFlag(&b, f) })
-	}
-	if cmd.Example != "" {
-		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roffText(cmd.Example))
-	}
-	return b.Bytes()
-}
-
-func roffFlag(b *bytes.Buffer, f *pflag.Flag) {
-	value, usage := pflag.UnquoteUsage(f)
-	spelling := "--" + f.Name
-	if f.Shorthand != "" {
-		spelling = "-" + f.Shorthand + ", " + spelling
-	}
-	fmt.Fprintf(b, ".TP\n.BR %q", roff(spelling))
-	if value != "" {
-		fmt.Fprintf(b, " \" \\fI%s\\fR\"", roff(value))
-	}
-	fmt.Fprintf(b, "\n%s\n", roffText(usage))
-}
-
-// roff writes a line that is no request.
-func roff(s string) string {
-	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "\n", " ").Replace(s)
-	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
-		s = `\&` + s
-	}
-	return s
-}
-
-// roffText writes paragraphs.
-func roffText(s string) string {
-	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	for i, line := range lines {
-		if lines[i] = roff(line); line == "" {
-			lines[i] = ".PP"
-		}
-	}
-	return strings.Join(lines, "\n")
 }

@@ -152,20 +152,32 @@ func parseBool(s string) (value, ok bool) {
 
 // nearest gives the key that name was likely meant to be, or "".
 func nearest(name string) string {
-	if len(name) > 40 {
+	var spellings []string
+	keyOf := map[string]string{}
+	for _, k := range keys {
+		of := []string{k.name, k.flag, k.pip}
+		if k.kind == indexes {
+			of = append(of, "indexes", "extra-index-url", "default-index")
+		}
+		for _, s := range of {
+			if _, known := keyOf[s]; s != "" && !known {
+				keyOf[s] = k.name
+				spellings = append(spellings, s)
+			}
+		}
+	}
+	return keyOf[nearestOf(strings.ReplaceAll(strings.ToLower(name), "_", "-"), spellings)]
+}
+
+// nearestOf gives the spelling that name was likely meant to be, or "".
+func nearestOf(name string, spellings []string) string {
+	if len(name) > 60 {
 		return ""
 	}
-	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	best, found := 3, "" // more slips make another word
-	for _, k := range keys {
-		spellings := []string{k.name, k.flag, k.pip}
-		if k.kind == indexes {
-			spellings = append(spellings, "indexes", "extra-index-url", "default-index")
-		}
-		for _, s := range spellings {
-			if d := distance(name, s); s != "" && d < best {
-				best, found = d, k.name
-			}
+	for _, s := range spellings {
+		if d := distance(name, s); d < best && d < len(s) {
+			best, found = d, s
 		}
 	}
 	return found

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"curdling/internal/config"
+	"curdling/internal/manual"
+)
+
+// layers are where settings come from that are not on the command line.
+func layers() config.Layers {
+	return config.Layers{Program: "curd-server", Prefix: "CURD_SERVER_", Environ: os.Environ()}
+}
+
+// configure gives the flags of a command that are not on its command line what
+// variables and the configuration file say, and takes DIRECTORY from its
+// arguments. It tells where flags that were set so have their values from.
+func configure(cmd *cobra.Command, args []string) (origins map[string]string, err error) {
+	flags := cmd.Flags()
+	for _, directory := range args {
+		if err := flags.Set("directory", directory); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	return layers().Apply(flags, cmd.Root().Flags())
+}
+
+// oneDirectory refuses more arguments than DIRECTORY.
+func oneDirectory(_ *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageError{fmt.Errorf("one DIRECTORY is needed, not %d", len(args))}
+	}
+	return nil
+}
+
+func newConfig(root *cobra.Command) *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:   "config [flags] [DIRECTORY]",
+		Short: "print every setting with where it comes from",
+		Long: `Print every setting with where it comes from, under the flags that are given. What
+the command line does not say comes from
+
+  1. the environment: CURD_SERVER_ and the flag's name in capitals, with _ for -;
+     what may be repeated is parted by commas, or by newlines where there are any
+  2. the file that --config or CURD_SERVER_CONFIG names, in TOML: a key for each
+     flag, an array for what may be repeated
+
+The nearer replaces the farther, setting by setting. Paths are relative to the
+folder that the server is started in.
+
+  directory = "/srv/wheels"
+  port = 8080
+  user-db = "/etc/curd-server/users"
+  max-upload = "500MB"
+
+Passwords in URLs and other secrets are shown as ****.`,
+		Example: `  curd-server config
+  curd-server config --config /etc/curd-server.toml --format json
+  CURD_SERVER_PORT=8080 curd-server config wheels`,
+		Args: oneDirectory,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if format != "text" && format != "json" {
+				return usageError{fmt.Errorf("--format %s: the formats are text and json", format)}
+			}
+			origins, err := configure(cmd, args)
+			if err != nil {
+				return err
+			}
+			settings := layers().Show(root.Flags(), origins)
+			if format == "json" {
+				return config.PrintJSON(cmd.OutOrStdout(), settings)
+			}
+			return config.Print(cmd.OutOrStdout(), settings)
+		},
+		DisableFlagsInUseLine: true,
+	}
+	cmd.Flags().AddFlagSet(root.Flags())
+	cmd.Flags().StringVar(&format, "format", "text", "`FORM` of what is printed: text or json")
+	return cmd
+}
+
+// newMan is for those who package curd-server, and so hidden.
+func newMan() *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIR",
+		Short:  "write the manual pages of all commands into a folder",
+		Hidden: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{errors.New("name the folder for the manual pages")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o777); err != nil {
+				return err
+			}
+			return manual.Write(cmd.Root(), args[0])
+		},
+	}
+}
