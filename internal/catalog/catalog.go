@@ -15,6 +15,9 @@
 //	facts.jsonl             a line of JSON for each file, the last one counts
 //	metadata/XX/SHA256      METADATA of the wheel with that sha256, made when asked for
 //
+// Small files beside them say what is yanked, where a file came from and what has
+// become of a project: see [YankedSuffix].
+//
 // No work here grows with the number of projects, but for the listing of the
 // store at the start, a search, and the list of names after one came or went.
 package catalog
@@ -50,7 +53,7 @@ type Config struct {
 
 // File is a file that is held. It does not change.
 type File struct {
-	dist.File           // Size, SHA256 and UploadTime are known, URL is not
+	dist.File           // Size, SHA256 and UploadTime are known, URL is not; Provenance is the sidecar's key
 	ModTime   time.Time // of the bytes as they lie in the store; with Size it tells one content from another
 	Summary   string    // of the file's METADATA or PKG-INFO; at most 512 bytes
 	From      From      // its UploadTime is the one above
@@ -80,6 +83,7 @@ type Catalog struct {
 
 	mu         sync.RWMutex
 	files      map[string]*File
+	sidecars   map[string]*sidecar // by key
 	projects   map[dist.Name]*Project
 	names      []dist.Name // sorted; nil: to be made anew
 	generation uint64      // of names
@@ -103,6 +107,7 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 		log:      cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
 		recheck:  make(chan string, 64),
 		files:    make(map[string]*File),
+		sidecars: make(map[string]*sidecar),
 		projects: make(map[dist.Name]*Project),
 		ignored:  make(map[string]stamp),
 	}
@@ -114,6 +119,10 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 	}
 	var found []*File
 	fresh := slices.DeleteFunc(infos, func(info store.Info) bool {
+		if _, _, ok := splitSidecar(info.Key); ok {
+			c.examine(ctx, info.Key, 0)
+			return true
+		}
 		f := known[info.Key].file(info)
 		if f != nil {
 			found = append(found, f)
@@ -187,12 +196,12 @@ func (c *Catalog) Stats() Stats {
 	return Stats{Projects: len(c.projects), Files: len(c.files), Bytes: c.bytes}
 }
 
-// Open opens a file that is held. Else, and where the file was removed or
-// changed by hand just now, the error wraps fs.ErrNotExist.
+// Open opens a file that is held and may be had. Else the error is that of
+// Offered; where the file was removed or changed by hand just now it wraps fs.ErrNotExist.
 func (c *Catalog) Open(ctx context.Context, filename string) (io.ReadSeekCloser, *File, error) {
-	f := c.File(filename)
-	if f == nil {
-		return nil, nil, fmt.Errorf("%s: %w", filename, fs.ErrNotExist)
+	f, err := c.Offered(filename)
+	if err != nil {
+		return nil, nil, err
 	}
 	r, info, err := c.store.Open(ctx, filename)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -203,13 +212,18 @@ func (c *Catalog) Open(ctx context.Context, filename string) (io.ReadSeekCloser,
 	}
 	if f.stamp() != stampOf(info) {
 		r.Close()
-		select {
-		case c.recheck <- filename:
-		default: // so many are waiting that the next sweep will do
-		}
+		c.again(filename)
 		return nil, nil, fmt.Errorf("%s: changed on disk, and not read again yet: %w", filename, fs.ErrNotExist)
 	}
 	return r, f, nil
+}
+
+// again has what is known of a key brought up to date.
+func (c *Catalog) again(key string) {
+	select {
+	case c.recheck <- key:
+	default: // so many are waiting that the next sweep will do
+	}
 }
 
 func (f *File) stamp() stamp { return stamp{f.Size, f.ModTime.UnixNano()} }
@@ -223,6 +237,7 @@ func (c *Catalog) put(files ...*File) {
 		if old := c.files[f.Filename]; old != nil {
 			c.remove(old)
 		}
+		f = c.dressed(f)
 		c.files[f.Filename] = f
 		c.bytes += f.Size
 		delete(c.ignored, f.Filename)
@@ -233,7 +248,7 @@ func (c *Catalog) put(files ...*File) {
 		if old == nil {
 			c.names, c.generation = nil, c.generation+1
 		}
-		c.projects[name] = old.with(name, added)
+		c.projects[name] = c.marked(old.with(name, added))
 	}
 }
 
@@ -246,13 +261,16 @@ func (c *Catalog) drop(filename string) {
 		c.remove(f)
 		c.log.Debug("a file is gone", "file", filename)
 	}
+	if c.sidecars[filename] != nil {
+		c.note(filename, nil)
+	}
 }
 
 // remove takes a file out. The caller holds mu.
 func (c *Catalog) remove(f *File) {
 	delete(c.files, f.Filename)
 	c.bytes -= f.Size
-	if p := c.projects[f.Name].without(f); p != nil {
+	if p := c.marked(c.projects[f.Name].without(f)); p != nil {
 		c.projects[f.Name] = p
 		return
 	}

@@ -13,8 +13,11 @@ import (
 // Metadata gives the METADATA of a wheel that is held, and what is known of the
 // wheel. Where there is none the error wraps fs.ErrNotExist.
 func (c *Catalog) Metadata(ctx context.Context, filename string) ([]byte, *File, error) {
-	f := c.File(filename)
-	if f == nil || !f.HasMetadata {
+	f, err := c.Offered(filename)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !f.HasMetadata {
 		return nil, nil, fmt.Errorf("%s has no metadata: %w", filename, fs.ErrNotExist)
 	}
 	kept := c.metadataPath(f.SHA256)

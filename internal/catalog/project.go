@@ -18,6 +18,16 @@ type Project struct {
 	// Files, at least one, by version, lowest first. Within a version wheels for
 	// any platform come first, then other wheels, then source distributions.
 	Files []*File
+
+	Status, StatusReason string // PEP 792; "" is active
+}
+
+// Offered gives the files that may be had: none where the project is quarantined (PEP 792).
+func (p *Project) Offered() []*File {
+	if p.Status == Quarantined {
+		return nil
+	}
+	return p.Files
 }
 
 func (p *Project) with(name dist.Name, added []*File) *Project {
@@ -92,15 +102,21 @@ func (p *Project) Releases() iter.Seq[[]*File] {
 
 // Best gives the first file that fits of the highest version that has one and
 // satisfies want, or nil. Prereleases count only where nothing else is there or
-// want names one (PEP 440).
+// want names one (PEP 440), what is yanked only where want pins it (PEP 592),
+// and of a quarantined project nothing.
 func (p *Project) Best(want version.Specifiers, fits func(*File) bool) *File {
+	if p.Status == Quarantined {
+		return nil
+	}
+	_, pinned := want.Pinned()
+	usable := func(f *File) bool { return fits(f) && (pinned || !f.Yanked) }
 	var prerelease *File
 	for release := range p.Releases() {
 		v := release[0].Version
 		if !want.Contains(v) {
 			continue
 		}
-		i := slices.IndexFunc(release, fits)
+		i := slices.IndexFunc(release, usable)
 		switch {
 		case i < 0:
 		case !v.IsPrerelease() || want.NamesPrerelease():

@@ -84,7 +84,7 @@ func (u *Upload) Discard() {
 // Keep opens the file and has the store keep it; when it returns nil the file is
 // held, and outlives a crash. created is false where the same bytes were held
 // already; these stay from where they were. Other bytes under the name are a *ConflictError, a file that is not
-// what its name says is an *InvalidError.
+// what its name says is an *InvalidError, a project that takes no files a *StatusError.
 func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) {
 	c := u.catalog
 	if held := c.File(u.Filename); held != nil && c.unchanged(ctx, held.info()) {
@@ -92,6 +92,9 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 	}
 	f, err := check(u.spooled, u.Size, u.Filename)
 	if err != nil {
+		return false, err
+	}
+	if err := c.takes(f.Name); err != nil {
 		return false, err
 	}
 	if _, err := u.spooled.Seek(0, io.SeekStart); err != nil {

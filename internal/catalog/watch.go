@@ -138,6 +138,11 @@ func (c *Catalog) reconcile(ctx context.Context) (fresh []store.Info, err error)
 			gone = append(gone, key)
 		}
 	}
+	for key := range c.sidecars {
+		if !there[key] {
+			gone = append(gone, key)
+		}
+	}
 	maps.DeleteFunc(c.ignored, func(key string, _ stamp) bool { return !there[key] })
 	c.mu.Unlock()
 	for _, key := range gone {
@@ -152,6 +157,9 @@ func (c *Catalog) seen(info store.Info) bool {
 	defer c.mu.RUnlock()
 	if f := c.files[info.Key]; f != nil {
 		return f.stamp() == stampOf(info)
+	}
+	if s := c.sidecars[info.Key]; s != nil {
+		return s.stamp == stampOf(info)
 	}
 	s, ok := c.ignored[info.Key]
 	return ok && s == stampOf(info)
@@ -192,8 +200,14 @@ func (c *Catalog) examine(ctx context.Context, key string, quiet time.Duration) 
 	if age >= 0 && age < quiet {
 		return true
 	}
-	f, err := check(readerAt(r), info.Size, key)
-	if err == nil {
+	var (
+		f    *File
+		note *sidecar
+	)
+	_, _, beside := splitSidecar(key)
+	if beside {
+		note, err = readSidecar(r, info)
+	} else if f, err = check(readerAt(r), info.Size, key); err == nil {
 		f.came(info, From{})
 		f.SHA256, err = hashOf(readerAt(r), info.Size)
 	}
@@ -207,9 +221,15 @@ func (c *Catalog) examine(ctx context.Context, key string, quiet time.Duration) 
 		c.ignore(info, err)
 		return false
 	}
+	c.log.Debug("a file came", "file", key, "bytes", info.Size)
+	if beside {
+		c.mu.Lock()
+		c.note(key, note)
+		c.mu.Unlock()
+		return false
+	}
 	c.put(f)
 	c.journal.append(f)
-	c.log.Debug("a file came", "file", key, "bytes", f.Size)
 	return false
 }
 

@@ -1,0 +1,256 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"unicode"
+
+	"curdling/internal/dist"
+	"curdling/internal/store"
+)
+
+// A sidecar is a small file beside the distribution files that says something of one of them, or of a project. Whoever
+// may write into the store puts it there; it may come before what it is of.
+//
+//	FILE.yanked        FILE is yanked (PEP 592); the text, which may be empty, is the reason
+//	FILE.provenance    a provenance object (PEP 740), served as it is
+//	FILE.attestations  a list of attestation objects (PEP 740), as an upload brought it
+//	PROJECT.status     "archived", "deprecated", "quarantined" or "active" (PEP 792), and after a colon the reason
+const (
+	YankedSuffix       = ".yanked"
+	ProvenanceSuffix   = ".provenance"
+	AttestationsSuffix = ".attestations"
+	StatusSuffix       = ".status"
+)
+
+// Project statuses (PEP 792); "" is active.
+const (
+	Archived    = "archived"
+	Quarantined = "quarantined"
+	Deprecated  = "deprecated"
+)
+
+const (
+	// MaxSidecar is the largest provenance or list of attestations, in bytes.
+	MaxSidecar = 1 << 20
+	maxReason  = 1000 // bytes of a reason that are kept
+)
+
+// sidecar is what was read of one.
+type sidecar struct {
+	stamp  stamp
+	status string // of a .status
+	reason string // of a .yanked or .status
+}
+
+// splitSidecar tells whether a key is a sidecar's, and of what it is.
+func splitSidecar(key string) (of, suffix string, ok bool) {
+	dot := strings.LastIndexByte(key, '.')
+	if dot < 0 || strings.Contains(key, "/") {
+		return "", "", false
+	}
+	switch of, suffix = key[:dot], key[dot:]; suffix {
+	case YankedSuffix, ProvenanceSuffix, AttestationsSuffix, StatusSuffix:
+		return of, suffix, true
+	}
+	return "", "", false
+}
+
+// readSidecar reads a sidecar. Of a reason more than is kept is passed over.
+func readSidecar(r io.Reader, info store.Info) (*sidecar, error) {
+	of, suffix, _ := splitSidecar(info.Key)
+	s := &sidecar{stamp: stampOf(info)}
+	switch suffix {
+	case StatusSuffix:
+		if name, err := dist.ParseName(of); err != nil {
+			return nil, err
+		} else if string(name) != of {
+			return nil, fmt.Errorf("it is read as %s%s only: the project's name, normalised", name, StatusSuffix)
+		}
+	default:
+		if _, err := dist.ParseFilename(of, ""); err != nil {
+			return nil, err
+		}
+	}
+	if suffix == ProvenanceSuffix || suffix == AttestationsSuffix {
+		return s, checkJSON(r, info, suffix)
+	}
+	text, err := io.ReadAll(io.LimitReader(r, maxReason))
+	if err != nil {
+		return nil, err
+	}
+	s.reason = oneLine(string(text))
+	if suffix == StatusSuffix {
+		status, reason, _ := strings.Cut(s.reason, ":")
+		s.status, s.reason = strings.ToLower(strings.TrimSpace(status)), strings.TrimSpace(reason)
+		switch s.status {
+		case "active":
+			s.status, s.reason = "", ""
+		case Archived, Quarantined, Deprecated:
+		default:
+			return nil, fmt.Errorf("%.40q is no status; write archived, deprecated, quarantined or active, and after a colon the reason", s.status)
+		}
+	}
+	return s, nil
+}
+
+// checkJSON holds a provenance object, or a list of attestations, against its outline: bounded, whole, and of version 1.
+func checkJSON(r io.Reader, info store.Info, suffix string) error {
+	if info.Size > MaxSidecar {
+		return fmt.Errorf("%d bytes, more than %d", info.Size, MaxSidecar)
+	}
+	content, err := io.ReadAll(io.LimitReader(r, MaxSidecar))
+	if err != nil {
+		return err
+	}
+	if suffix == AttestationsSuffix {
+		var list []json.RawMessage
+		return json.Unmarshal(content, &list)
+	}
+	var provenance struct {
+		Version int               `json:"version"`
+		Bundles []json.RawMessage `json:"attestation_bundles"`
+	}
+	if err := json.Unmarshal(content, &provenance); err != nil {
+		return err
+	}
+	if provenance.Version != 1 || provenance.Bundles == nil {
+		return errors.New("no provenance object of version 1 (PEP 740)")
+	}
+	return nil
+}
+
+// oneLine makes a text that people wrote fit for a page and a terminal.
+func oneLine(s string) string {
+	s = strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return ' '
+	}, strings.ToValidUTF8(s, ""))
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// note takes what a sidecar says, nil that it is gone. The caller holds mu.
+func (c *Catalog) note(key string, s *sidecar) {
+	if s == nil {
+		delete(c.sidecars, key)
+	} else {
+		c.sidecars[key] = s
+		delete(c.ignored, key)
+	}
+	of, suffix, _ := splitSidecar(key)
+	if suffix == StatusSuffix {
+		if p := c.projects[dist.Name(of)]; p != nil {
+			c.projects[p.Name] = c.marked(&Project{Name: p.Name, Files: p.Files})
+		}
+		return
+	}
+	if f := c.files[of]; f != nil {
+		again := c.dressed(f)
+		c.files[of] = again
+		p := c.projects[f.Name]
+		c.projects[f.Name] = c.marked(p.without(f).with(f.Name, []*File{again}))
+	}
+}
+
+// dressed is f with what its sidecars say. The caller holds mu.
+func (c *Catalog) dressed(f *File) *File {
+	again, provenance := *f, f.Filename+ProvenanceSuffix
+	again.Yanked, again.YankedReason, again.Provenance = false, "", ""
+	if s := c.sidecars[f.Filename+YankedSuffix]; s != nil {
+		again.Yanked, again.YankedReason = true, s.reason
+	}
+	if c.sidecars[provenance] != nil {
+		again.Provenance = provenance
+	}
+	if !again.Yanked && !f.Yanked && again.Provenance == f.Provenance {
+		return f
+	}
+	return &again
+}
+
+// marked sets what a project's sidecar says of it. The caller holds mu.
+func (c *Catalog) marked(p *Project) *Project {
+	if p == nil {
+		return nil
+	}
+	p.Status, p.StatusReason = "", ""
+	if s := c.sidecars[string(p.Name)+StatusSuffix]; s != nil {
+		p.Status, p.StatusReason = s.status, s.reason
+	}
+	return p
+}
+
+// StatusError says that a project's status forbids something.
+type StatusError struct {
+	Name           dist.Name
+	Status, Reason string
+}
+
+func (e *StatusError) Error() string {
+	text := fmt.Sprintf("%s is %s here", e.Name, e.Status)
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+// Offered gives a file that is held and may be had. Else the error wraps
+// fs.ErrNotExist, or is a *StatusError where its project is quarantined.
+func (c *Catalog) Offered(filename string) (*File, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	f := c.files[filename]
+	if f == nil {
+		return nil, fmt.Errorf("%s: %w", filename, fs.ErrNotExist)
+	}
+	if p := c.projects[f.Name]; p.Status == Quarantined {
+		return nil, &StatusError{p.Name, p.Status, p.StatusReason}
+	}
+	return f, nil
+}
+
+// takes tells whether a project takes new files.
+func (c *Catalog) takes(name dist.Name) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	s := c.sidecars[string(name)+StatusSuffix]
+	if s == nil || s.status != Archived && s.status != Quarantined {
+		return nil
+	}
+	return &StatusError{name, s.status, s.reason}
+}
+
+// Sidecar gives the provenance or the attestations of a file that is held and
+// may be had: key is the sidecar's. Else the error is that of Offered.
+func (c *Catalog) Sidecar(ctx context.Context, key string) ([]byte, error) {
+	of, _, ok := splitSidecar(key)
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
+	}
+	if _, err := c.Offered(of); err != nil {
+		return nil, err
+	}
+	c.mu.RLock()
+	known := c.sidecars[key]
+	c.mu.RUnlock()
+	if known == nil {
+		return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
+	}
+	r, info, err := c.store.Open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if stampOf(info) != known.stamp {
+		c.again(key)
+		return nil, fmt.Errorf("%s: changed on disk, and not read again yet: %w", key, fs.ErrNotExist)
+	}
+	return io.ReadAll(io.LimitReader(r, MaxSidecar))
+}
