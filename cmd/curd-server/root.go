@@ -116,7 +116,6 @@ called like a command is served as ./NAME.`,
 	flags.StringVarP(&o.userDB, "user-db", "u", "", "htpasswd file `USER_DB` of those who may read and upload (bcrypt, SHA-crypt, apr1, {SHA}, DES crypt)")
 	flags.Var(&o.maxUpload, "max-upload", "largest file that is taken: a `SIZE` like 500MB or 2GiB")
 	flags.BoolVarP(&o.debug, "debug", "d", false, "log each request")
-	root.AddCommand(newConfig(root))
-	root.AddCommand(newMan())
+	root.AddCommand(newConfig(root), newMan(), newYank())
 	return root
 }

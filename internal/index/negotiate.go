@@ -38,7 +38,7 @@ func weigh(accept, offer string) (quality float64, rank int) {
 	for item := range strings.SplitSeq(accept, ",") {
 		media, parameters, _ := strings.Cut(item, ";")
 		if r := match(strings.ToLower(strings.TrimSpace(media)), offer); r > rank {
-			quality, rank = qualityOf(parameters), r
+			quality, rank = Quality(parameters), r
 		}
 	}
 	return quality, rank
@@ -57,8 +57,8 @@ func match(media, offer string) int {
 	return 0
 }
 
-// qualityOf reads the weight among a media range's parameters: 1 where there is none, 0 where it is wrong.
-func qualityOf(parameters string) float64 {
+// Quality reads the weight among a media range's parameters: 1 where there is none, 0 where it is wrong.
+func Quality(parameters string) float64 {
 	for p := range strings.SplitSeq(parameters, ";") {
 		key, value, _ := strings.Cut(p, "=")
 		if !strings.EqualFold(strings.TrimSpace(key), "q") {

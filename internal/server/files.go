@@ -1,21 +1,95 @@
 package server
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"curdling/internal/catalog"
 )
 
-// getFile serves a file, or a wheel's METADATA.
+const (
+	// smallFile is the largest file that is kept in memory, in bytes.
+	smallFile = 64 << 10
+	// trust is how long a small file is sent from memory before its place in the store is looked at again. The
+	// catalog's word, which follows the store, is asked each time.
+	trust = time.Second / 2
+)
+
+// getFile serves a file, or what lies beside it.
 func (s *Server) getFile(w *response, r *http.Request) error {
-	filename := r.PathValue("file")
-	if of, ok := strings.CutSuffix(filename, ".metadata"); ok {
-		return s.getMetadata(w, r, of)
+	filename := strings.TrimPrefix(r.URL.Path, "/p/")
+	switch {
+	case strings.HasSuffix(filename, ".whl"): // most
+	case strings.HasSuffix(filename, ".metadata"):
+		return s.getMetadata(w, r, strings.TrimSuffix(filename, ".metadata"))
+	case strings.HasSuffix(filename, catalog.ProvenanceSuffix):
+		return s.getSidecar(w, r, filename, "application/vnd.pypi.integrity.v1+json")
+	case strings.HasSuffix(filename, catalog.AttestationsSuffix):
+		return s.getSidecar(w, r, filename, "application/json")
 	}
-	w.Header()["Cache-Control"] = []string{s.immutable}
-	return s.send(w, r, filename)
+	f, err := s.catalog.Offered(filename)
+	if err != nil {
+		return err
+	}
+	if f.Size > smallFile {
+		w.Header()["Cache-Control"] = s.immutable
+		return s.send(w, r, filename)
+	}
+	p := s.memory.get(r.URL.Path, f)
+	v := p.variants[0][identity].Load()
+	if now := time.Now().UnixNano(); v == nil || now-p.checked.Load() > int64(trust) {
+		if v, err = s.readSmall(r, f, p, v); err != nil {
+			s.memory.drop(r.URL.Path)
+			return err
+		}
+		p.checked.Store(now)
+	}
+	if isConditional(r) {
+		w.setFields(v.common)
+		w.Header()["Content-Type"] = octets
+		http.ServeContent(w, r, "", f.ModTime, bytes.NewReader(v.body))
+		return nil
+	}
+	v.send(w, r)
+	return nil
 }
+
+// isConditional tells whether a request asks for more than a whole file.
+func isConditional(r *http.Request) bool {
+	for _, key := range [...]string{"Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"} {
+		if _, ok := r.Header[key]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// readSmall opens a small file, and reads it where it was not read before.
+func (s *Server) readSmall(r *http.Request, f *catalog.File, p *prepared, known *variant) (*variant, error) {
+	content, _, err := s.catalog.Open(r.Context(), f.Filename)
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	if known != nil {
+		return known, nil
+	}
+	body := make([]byte, f.Size)
+	if _, err := io.ReadFull(content, body); err != nil {
+		return nil, err
+	}
+	v := newVariant(body, f.SHA256, octets[0], s.immutable[0], "", identity)
+	v.common = append(v.common, field{"Last-Modified", []string{f.ModTime.UTC().Format(http.TimeFormat)}}, field{"Accept-Ranges", []string{"bytes"}})
+	if p.variants[0][identity].Swap(v) == nil {
+		s.memory.grow(r.URL.Path, p, f.Size+overhead)
+	}
+	return v, nil
+}
+
+var octets = []string{"application/octet-stream"}
 
 // send sends a file, or the ranges of it that are asked for.
 func (s *Server) send(w *response, r *http.Request, filename string) error {
@@ -25,20 +99,41 @@ func (s *Server) send(w *response, r *http.Request, filename string) error {
 	}
 	defer content.Close()
 	h := w.Header()
-	h["Content-Type"] = []string{"application/octet-stream"}
-	h["Etag"] = []string{fileTag(f)}
+	h["Content-Type"] = octets
+	h["Etag"] = []string{`"` + f.SHA256 + `"`}
 	http.ServeContent(w, r, "", f.ModTime, content)
 	return nil
 }
 
-func fileTag(f *catalog.File) string { return `"` + f.SHA256 + `"` }
-
+// getMetadata serves a wheel's METADATA.
 func (s *Server) getMetadata(w *response, r *http.Request, filename string) error {
-	text, f, err := s.catalog.Metadata(r.Context(), filename)
+	f, err := s.catalog.Offered(filename)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Cache-Control", s.immutable)
-	w.page(r, "text/plain; charset=utf-8", `"`+f.MetadataSHA256+`"`, text)
+	p := s.memory.get(r.URL.Path, f)
+	encoding := chooseEncoding(headerOf(r, "Accept-Encoding"))
+	v := p.variants[0][encoding].Load()
+	if v == nil {
+		text, f, err := s.catalog.Metadata(r.Context(), filename)
+		if err != nil {
+			return err
+		}
+		v = newVariant(text, f.MetadataSHA256, "text/plain; charset=utf-8", s.immutable[0], "Accept-Encoding", encoding)
+		if p.variants[0][encoding].Swap(v) == nil {
+			s.memory.grow(r.URL.Path, p, int64(len(v.body))+overhead)
+		}
+	}
+	v.send(w, r)
+	return nil
+}
+
+// getSidecar serves what lies beside a file. It may change.
+func (s *Server) getSidecar(w *response, r *http.Request, key, contentType string) error {
+	content, err := s.catalog.Sidecar(r.Context(), key)
+	if err != nil {
+		return err
+	}
+	newVariant(content, tagOf(content), contentType, s.pageControl, "Accept-Encoding", chooseEncoding(headerOf(r, "Accept-Encoding"))).send(w, r)
 	return nil
 }

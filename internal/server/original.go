@@ -32,18 +32,22 @@ type apiURL struct {
 // apiProject is the original's list of releases.
 func (s *Server) apiProject(w *response, r *http.Request) error {
 	p, err := s.project(r)
-	if err != nil {
+	if err != nil || p.Status == catalog.Quarantined {
 		return sendJSON(w, http.StatusNotFound, map[string]string{"status": "error"})
 	}
 	// The client finds the name as it wrote it, which is not always normalised.
 	name := strings.ReplaceAll(strings.ToLower(r.PathValue("project")), "_", "-")
-	var releases []apiRelease
+	releases := []apiRelease{}
 	for files := range p.Releases() {
 		release := apiRelease{Name: name, Version: files[0].Version.String()}
 		for _, f := range files {
-			release.URLs = append(release.URLs, apiURL{base(r) + "/p/" + f.Filename, f.SHA256})
+			if !f.Yanked { // a client that knows nothing of it must not take it
+				release.URLs = append(release.URLs, apiURL{base(r) + "/p/" + f.Filename, f.SHA256})
+			}
 		}
-		releases = append(releases, release)
+		if release.URLs != nil {
+			releases = append(releases, release)
+		}
 	}
 	return sendJSON(w, http.StatusOK, releases)
 }

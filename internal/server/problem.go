@@ -39,6 +39,7 @@ func classify(err error) problem {
 		refused  *refusal
 		invalid  *catalog.InvalidError
 		conflict *catalog.ConflictError
+		closed   *catalog.StatusError
 		tooLarge *http.MaxBytesError
 		timeout  net.Error
 	)
@@ -52,6 +53,8 @@ func classify(err error) problem {
 		status, detail = http.StatusBadRequest, err.Error()
 	case errors.As(err, &conflict):
 		status, detail = http.StatusConflict, err.Error()
+	case errors.As(err, &closed):
+		status, detail = http.StatusForbidden, err.Error()
 	case errors.As(err, &tooLarge):
 		status, detail = http.StatusRequestEntityTooLarge, "the file is too large for this server"
 	case store.IsFull(err):

@@ -17,7 +17,8 @@ const stride = 1 << 20
 // long as it needs.
 type response struct {
 	http.ResponseWriter
-	control *http.ResponseController
+	control http.ResponseController
+	begun   time.Time
 	status  int   // 0 until the header is written
 	bytes   int64 // of the body
 	stride  int64 // bytes since the deadline was put off
@@ -32,7 +33,9 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.status = status
-		w.putOff()
+		if time.Since(w.begun) > w.stall/8 { // else the time that the request came with will do
+			w.putOff()
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -138,6 +141,14 @@ func matches(header, etag string) bool {
 	return false
 }
 
+// setFields sets headers to values that are shared.
+func (w *response) setFields(fields []field) {
+	h := w.Header()
+	for _, f := range fields {
+		h[f.key] = f.value
+	}
+}
+
 // text writes a line.
 func (w *response) text(status int, line string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -149,4 +160,17 @@ func (w *response) json(status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
+}
+
+// rendered is a page as it is sent.
+type rendered struct {
+	etag string
+	body []byte
+}
+
+func newRendered(body []byte, err error) (*rendered, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &rendered{`"` + tagOf(body) + `"`, body}, nil
 }

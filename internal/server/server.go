@@ -32,7 +32,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,10 +68,14 @@ type Server struct {
 	log       *slog.Logger
 	stall     time.Duration
 	handler   http.Handler
-	immutable string // Cache-Control of files
 
-	projects sync.Map // dist.Name: *projectPages
-	list     atomic.Pointer[listPages]
+	immutable   []string // Cache-Control of files
+	pageControl string   // Cache-Control of pages
+
+	simplePage, file handler // the two that are asked for most
+	memory           *memory
+	choices          choices
+	list             atomic.Pointer[listPages]
 }
 
 // New makes a server.
@@ -83,11 +86,16 @@ func New(config Config) *Server {
 		maxUpload: cmp.Or(config.MaxUpload, DefaultMaxUpload),
 		log:       cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
 		stall:     stallTimeout,
-		immutable: "public, max-age=31536000, immutable",
+		memory:    newMemory(memoryLimit),
 	}
+	// Caches may keep a page as long as they ask each time whether it is still right.
+	share := "public"
 	if s.policy.Users != nil {
-		s.immutable = "private, max-age=31536000, immutable"
+		share = "private"
 	}
+	s.immutable = []string{share + ", max-age=31536000, immutable"}
+	s.pageControl = share + ", max-age=0, must-revalidate"
+	s.simplePage, s.file = s.allow(auth.Read, s.simpleProject), s.allow(auth.Read, s.getFile)
 	mux := http.NewServeMux()
 	for path, methods := range s.routes() {
 		mux.Handle(path, s.dispatch(methods))
@@ -119,9 +127,9 @@ func (s *Server) routes() map[string]methods {
 		"/project/{project}/{$}": get(s.projectPage),
 		"/simple":                get(s.simpleList),
 		"/simple/{$}":            get(s.simpleList),
-		"/simple/{project}":      get(s.simpleProject),
-		"/simple/{project}/{$}":  get(s.simpleProject),
-		"/p/{file}":              {http.MethodGet: s.allow(auth.Read, s.getFile), http.MethodPut: s.allow(auth.Upload, s.putFile)},
+		"/simple/{project}":      {http.MethodGet: s.simplePage},
+		"/simple/{project}/{$}":  {http.MethodGet: s.simplePage},
+		"/p/{file}":              {http.MethodGet: s.file, http.MethodPut: s.allow(auth.Upload, s.putFile)},
 		"/api":                   get(s.apiList),
 		"/api/{$}":               get(s.apiList),
 		"/api/{project}":         get(s.apiProject),
@@ -173,16 +181,35 @@ func (s *Server) allow(action auth.Action, h handler) handler {
 
 // ServeHTTP answers a request and tells the log.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	answer := &response{ResponseWriter: w, control: http.NewResponseController(w), stall: s.stall}
-	answer.Header()["X-Content-Type-Options"] = []string{"nosniff"}
-	s.handler.ServeHTTP(answer, r)
+	answer := &response{ResponseWriter: w, control: *http.NewResponseController(w), stall: s.stall, begun: time.Now()}
+	answer.Header()["X-Content-Type-Options"] = nosniff
+	if h := s.direct(r); h == nil {
+		s.handler.ServeHTTP(answer, r)
+	} else if err := h(answer, r); err != nil {
+		s.fail(answer, r, err)
+	}
 	if !s.log.Enabled(r.Context(), slog.LevelDebug) {
 		return
 	}
 	agent, _, _ := strings.Cut(r.UserAgent(), " ")
 	s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", answer.status, "bytes", answer.bytes,
-		"ms", float64(time.Since(start).Microseconds())/1000, "user", answer.user, "remote", r.RemoteAddr, "agent", agent)
+		"ms", float64(time.Since(answer.begun).Microseconds())/1000, "user", answer.user, "remote", r.RemoteAddr, "agent", agent)
+}
+
+var nosniff = []string{"nosniff"}
+
+// direct gives the handler of a project's page or a file, which are most of what is asked for; nil for all else.
+func (s *Server) direct(r *http.Request) handler {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return nil
+	}
+	if name, ok := strings.CutPrefix(r.URL.Path, "/p/"); ok && name != "" && strings.IndexByte(name, '/') < 0 {
+		return s.file
+	}
+	if name, ok := strings.CutPrefix(r.URL.Path, "/simple/"); ok && strings.IndexByte(name, '/') == len(name)-1 && len(name) > 1 {
+		return s.simplePage
+	}
+	return nil
 }
 
 // Serve accepts connections until ctx is done, then finishes what is in flight,
@@ -190,6 +217,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	h := &http.Server{
 		Handler:           s,
+		Protocols:         protocols(),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		WriteTimeout:      s.stall, // put off as long as something moves
@@ -209,6 +237,15 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return errors.Join(err, h.Close())
 	}
 	return nil
+}
+
+// protocols are HTTP/1.1 and HTTP/2, the second also without TLS for clients that know it is spoken (h2c).
+func protocols() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
 }
 
 func healthy(w *response, r *http.Request) error {

@@ -1,86 +1,51 @@
 package server
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
 	"curdling/internal/index"
 )
 
-// rendered is a page as it is sent.
-type rendered struct {
-	etag string
-	body []byte
-}
-
-func newRendered(body []byte, err error) (*rendered, error) {
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(body)
-	return &rendered{`"` + hex.EncodeToString(sum[:16]) + `"`, body}, nil
-}
-
-// pages are the forms of one page, made when they are first asked for.
-type pages struct{ json, html atomic.Pointer[rendered] }
-
-// get gives the page in a form; the two HTML types have the same bytes.
-func (p *pages) get(contentType string, render func(contentType string) ([]byte, error)) (*rendered, error) {
-	slot := &p.html
-	if contentType == index.TypeJSON {
-		slot = &p.json
-	}
-	if page := slot.Load(); page != nil {
-		return page, nil
-	}
-	page, err := newRendered(render(contentType))
-	if err == nil {
-		slot.Store(page)
-	}
-	return page, err
-}
-
-// projectPages are right as long as the catalog has this very project.
-type projectPages struct {
-	project *catalog.Project
-	pages
-}
-
-// listPages are right as long as the catalog's names are of this generation.
+// listPages are right as long as the catalog's names are of this generation. They
+// are kept beside the memory: there is one, however large it is.
 type listPages struct {
 	generation uint64
-	pages
+	prepared
+}
+
+// formTypes are the content types that RenderProject knows, and those that are sent.
+var formTypes = [forms][2]string{
+	formJSON: {index.TypeJSON, index.TypeJSON},
+	formHTML: {index.TypeHTML, index.TypeHTML},
+	formText: {index.TypeHTML, "text/html; charset=utf-8"},
 }
 
 // simpleProject serves a project's page.
 func (s *Server) simpleProject(w *response, r *http.Request) error {
-	raw := r.PathValue("project")
+	raw := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/simple/"), "/")
+	p := s.catalog.Project(dist.Name(raw))
+	if p == nil || r.URL.Path[len(r.URL.Path)-1] != '/' {
+		return s.otherProject(w, r, raw)
+	}
+	return s.simple(w, r, s.memory.get(r.URL.Path, p), func(contentType string) ([]byte, error) {
+		return index.RenderProject(listing(p), contentType)
+	})
+}
+
+// otherProject answers for what is not the path of a project that is held.
+func (s *Server) otherProject(w *response, r *http.Request, raw string) error {
 	name, err := dist.ParseName(raw)
 	if err != nil {
 		return refuse(http.StatusNotFound, clip(raw)+" is no name of a project")
 	}
-	if string(name) != raw || !strings.HasSuffix(r.URL.Path, "/") {
-		return movedTo(w, r, "/simple/"+string(name)+"/")
+	if path := "/simple/" + string(name) + "/"; r.URL.Path != path {
+		return movedTo(w, r, path)
 	}
-	p := s.catalog.Project(name)
-	if p == nil {
-		s.projects.Delete(name)
-		return refuse(http.StatusNotFound, "no file of "+clip(raw)+" is held here")
-	}
-	known, _ := s.projects.Load(name)
-	cached, _ := known.(*projectPages)
-	if cached == nil || cached.project != p {
-		cached = &projectPages{project: p}
-		s.projects.Store(name, cached)
-	}
-	return s.simple(w, r, &cached.pages, func(contentType string) ([]byte, error) {
-		return index.RenderProject(listing(p), contentType)
-	})
+	s.memory.drop(r.URL.Path)
+	return refuse(http.StatusNotFound, "no file of "+clip(raw)+" is held here")
 }
 
 // simpleList serves the list of all projects.
@@ -94,48 +59,51 @@ func (s *Server) simpleList(w *response, r *http.Request) error {
 		cached = &listPages{generation: generation}
 		s.list.Store(cached)
 	}
-	return s.simple(w, r, &cached.pages, func(contentType string) ([]byte, error) {
+	return s.simple(w, r, &cached.prepared, func(contentType string) ([]byte, error) {
 		return index.RenderProjects(names, contentType)
 	})
 }
 
-// simple serves a page in the form that the client wants.
-func (s *Server) simple(w *response, r *http.Request, p *pages, render func(string) ([]byte, error)) error {
-	accept := r.Header.Get("Accept")
+// simple serves a page in the form and encoding that the client wants.
+func (s *Server) simple(w *response, r *http.Request, p *prepared, render func(contentType string) ([]byte, error)) error {
+	accept := headerOf(r, "Accept")
 	if r.URL.RawQuery != "" {
 		if format := r.URL.Query().Get("format"); format != "" {
 			accept = format
 		}
 	}
-	h := w.Header()
-	h.Set("Vary", "Accept")
-	contentType := index.Negotiate(accept)
-	if contentType == "" {
+	want, ok := s.choices.of(wish{accept, headerOf(r, "Accept-Encoding")})
+	if !ok {
+		w.Header().Set("Vary", "Accept")
 		return refuse(http.StatusNotAcceptable, "this page can be had as "+index.TypeJSON+", "+index.TypeHTML+" and text/html")
 	}
-	page, err := p.get(contentType, render)
-	if err != nil {
-		return err
+	v := p.variants[want.form][want.encoding].Load()
+	if v == nil {
+		body, err := render(formTypes[want.form][0])
+		if err != nil {
+			return err
+		}
+		v = newVariant(body, tagOf(body), formTypes[want.form][1], s.pageControl, "Accept, Accept-Encoding", want.encoding)
+		if p.variants[want.form][want.encoding].Swap(v) == nil {
+			s.memory.grow(r.URL.Path, p, int64(len(v.body))+overhead)
+		}
 	}
-	h.Set("Cache-Control", "no-cache") // which is to say: ask whether it has changed
-	if contentType != index.TypeJSON {
-		h.Set("Content-Security-Policy", contentPolicy)
-	}
-	if contentType == "text/html" {
-		contentType = "text/html; charset=utf-8"
-	}
-	w.page(r, contentType, page.etag, page.body)
+	v.send(w, r)
 	return nil
 }
 
 // listing is a project as the index package renders it.
 func listing(p *catalog.Project) *index.Project {
-	files := make([]dist.File, len(p.Files))
-	for i, f := range p.Files {
+	offered := p.Offered()
+	files := make([]dist.File, len(offered))
+	for i, f := range offered {
 		files[i] = f.File
 		files[i].URL = "../../p/" + f.Filename
+		if f.Provenance != "" {
+			files[i].Provenance = "../../p/" + f.Provenance
+		}
 	}
-	return &index.Project{Name: p.Name, Files: files}
+	return &index.Project{Name: p.Name, Files: files, Status: p.Status, StatusReason: p.StatusReason}
 }
 
 func movedTo(w *response, r *http.Request, path string) error {

@@ -38,7 +38,7 @@ func TestSimple(t *testing.T) {
 				}
 				continue
 			}
-			if got := r.Header.Get("Content-Type"); got != test.want || r.Header.Get("Vary") != "Accept" {
+			if got := r.Header.Get("Content-Type"); got != test.want || r.Header.Get("Vary") != "Accept, Accept-Encoding" {
 				t.Errorf("%s for %q: %q, Vary %q; want %q", target, test.accept, got, r.Header.Get("Vary"), test.want)
 			}
 			etag := r.Header.Get("Etag")

@@ -70,6 +70,7 @@ func (s *Server) postForm(w *response, r *http.Request) error {
 		return err
 	}
 	fields := make(map[string]string)
+	var attestations []byte
 	var u *catalog.Upload
 	defer func() {
 		if u != nil {
@@ -92,6 +93,10 @@ func (s *Server) postForm(w *response, r *http.Request) error {
 			if u, err = s.receive(part.FileName(), part); err != nil {
 				return err
 			}
+		case "attestations":
+			if attestations, err = io.ReadAll(io.LimitReader(part, catalog.MaxSidecar+1)); err != nil {
+				return badForm(err)
+			}
 		case ":action", "sha256_digest", "blake2_256_digest", "md5_digest":
 			value, err := io.ReadAll(io.LimitReader(part, maxField))
 			if err != nil {
@@ -109,7 +114,13 @@ func (s *Server) postForm(w *response, r *http.Request) error {
 	if err := checkDigests(u, fields); err != nil {
 		return err
 	}
-	return s.keep(w, r, u)
+	if attestations == nil {
+		return s.keep(w, r, u)
+	}
+	if err := u.CheckAttestations(attestations); err != nil {
+		return err
+	}
+	return s.keep(w, r, u, attestations)
 }
 
 // checkDigests holds the content against what the form says of it.
@@ -165,11 +176,16 @@ func (s *Server) tooLarge() error {
 	return refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("a file may have %d bytes at most on this server", s.maxUpload))
 }
 
-// keep has a file held, and says so.
-func (s *Server) keep(w *response, r *http.Request, u *catalog.Upload) error {
+// keep has a file held, and attestations that came with it, and says so.
+func (s *Server) keep(w *response, r *http.Request, u *catalog.Upload, attestations ...[]byte) error {
 	created, err := u.Keep(r.Context(), catalog.From{User: w.user})
 	if err != nil {
 		return err
+	}
+	for _, a := range attestations {
+		if err := u.KeepAttestations(r.Context(), a); err != nil {
+			return err
+		}
 	}
 	status := http.StatusOK
 	if created {

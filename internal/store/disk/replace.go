@@ -1,0 +1,30 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Replace keeps content under a key whether it is held or not, the one or the
+// other whole at any time. It is for what is no distribution file: these never change.
+func (s *Store) Replace(_ context.Context, key string, content []byte) error {
+	name, err := s.path(key)
+	if err != nil {
+		return err
+	}
+	f, err := s.Spool()
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // nothing there after success
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
