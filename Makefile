@@ -6,6 +6,7 @@
 # make stress  kills, interruptions and many processes at once, at length
 # make check-pip, check-uv   curd against the real pip and uv, over the network
 # make check-lock          locks: reproduced, installed by pip and uv, and theirs by curd
+# make check-fit           the platforms of what curd builds, against auditwheel
 # make check-pythons PYTHONS='/usr/bin/python3.9 ...'   what curd installs for other Pythons
 # make bench   the solver on its hardest universes
 # make man     the manual pages into man/
@@ -26,7 +27,7 @@ FUZZTIME ?= 10s
 LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
-.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-lock check-pythons bench man vectors \
+.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-lock check-pythons check-fit bench man vectors \
 	wheels wheels-test release release-check clean
 
 build:
@@ -78,6 +79,9 @@ check-uv: build
 
 check-pythons: build
 	checks/pythons.py bin/curd $(PYTHONS)
+
+check-fit: build
+	checks/fit.py bin/curd
 
 check-lock: build
 	checks/lock.py bin/curd "$$(command -v uv)"

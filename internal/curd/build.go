@@ -119,7 +119,7 @@ func (s *session) preparedMetadata(ctx context.Context, r *recipe) (md *metadata
 		var result *build.Result
 		md, result, err = b.Metadata(ctx, src, out)
 		if err == nil && result != nil {
-			_, err = s.keepBuild(r, result)
+			_, err = s.keepBuild(ctx, r, result)
 		}
 		return err
 	})
@@ -132,7 +132,7 @@ func (s *session) build(ctx context.Context, r *recipe) (kept curds.Build, err e
 		if err != nil {
 			return err
 		}
-		kept, err = s.keepBuild(r, result)
+		kept, err = s.keepBuild(ctx, r, result)
 		return err
 	})
 	return kept, err
@@ -174,19 +174,15 @@ func (s *session) work(ctx context.Context, r *recipe, do func(b *build.Builder,
 }
 
 // keepBuild moves a built wheel into the own cache.
-func (s *session) keepBuild(r *recipe, result *build.Result) (curds.Build, error) {
+func (s *session) keepBuild(ctx context.Context, r *recipe, result *build.Result) (curds.Build, error) {
 	s.fresh.Store(r.id(), true)
 	s.log("build").Info("built", "source", r.name, "wheel", filepath.Base(result.Path), "seconds", result.Seconds, "backend", result.Backend, "log", result.LogPath)
-	w, err := dist.ParseFilename(filepath.Base(result.Path), "")
-	if err != nil {
-		return curds.Build{}, err
-	}
-	_, sha256, err := s.own.Import(result.Path, w)
+	w, err := s.importBuilt(ctx, r.python, result)
 	if err != nil {
 		return curds.Build{}, err
 	}
 	b := curds.Build{
-		Source: r.source, Key: r.key(), Wheel: sha256, Filename: w.Filename,
+		Source: r.source, Key: r.key(), Wheel: w.SHA256, Filename: w.Filename,
 		Seconds: result.Seconds, Time: time.Now().UTC().Truncate(time.Second),
 	}
 	if s.NoBuildIsolation {

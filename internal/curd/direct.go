@@ -258,10 +258,7 @@ func (s *source) builtFolder(ctx context.Context, dir, at, subdirectory string) 
 		if err != nil {
 			return err
 		}
-		if d.File, err = dist.ParseFilename(filepath.Base(result.Path), ""); err != nil {
-			return err
-		}
-		_, d.SHA256, err = s.own.Import(result.Path, d.File)
+		d.File, err = s.importBuilt(ctx, r.python, result)
 		return err
 	})
 	d.built = true
