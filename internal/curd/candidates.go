@@ -110,6 +110,9 @@ func (s *source) judge(f dist.File) (rank int, barred string) {
 			return noRank, "only wheels are there, and --no-binary forbids them"
 		}
 	}
+	if lacks, ok := s.unfit.Load(f.URL); ok {
+		return rank, lacks.(string)
+	}
 	switch {
 	case !f.RequiresPython.Contains(s.python.Version):
 		return rank, fmt.Sprintf("needs Python %s", f.RequiresPython)

@@ -105,6 +105,9 @@ func (s *source) prepareOne(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkFit(p, tree); err != nil {
+		return err
+	}
 	p.item = install.Item{Tree: tree, Requested: p.choice.Requested}
 	if p.direct != nil {
 		p.item.DirectURL = p.direct.Encode()

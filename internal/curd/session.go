@@ -18,6 +18,7 @@ import (
 
 	"curdling/internal/curds"
 	"curdling/internal/dist"
+	"curdling/internal/fit"
 	"curdling/internal/index"
 	"curdling/internal/install"
 	"curdling/internal/metadata"
@@ -41,8 +42,10 @@ type session struct {
 	links    memo[string, *index.Links]       // by folder or page of --find-links
 	compiler *python.Compiler                 // nil: nothing is compiled
 	siblings sync.Map                         // by URL of an sdist: a wheel of the same version, for other machines
-	fresh    sync.Map                         // ids of the builds that this run made
-	waits    waits                            // which build waits for which
+	unfit    sync.Map                         // by URL of a wheel: what this machine lacks for it, a sentence
+	host     *fit.Host
+	fresh    sync.Map // ids of the builds that this run made
+	waits    waits    // which build waits for which
 
 	building chan struct{} // a token for each build under way
 	unpacks  chan struct{} // likewise
@@ -92,6 +95,7 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 	s := &session{
 		Options:  o,
 		own:      own,
+		host:     fit.ThisHost(),
 		done:     done,
 		building: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		unpacks:  make(chan struct{}, runtime.GOMAXPROCS(0)),

@@ -76,11 +76,7 @@ func (s *session) platforms(ctx context.Context, py *python.Interpreter, w *whee
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
-	paths := make([]string, len(tree.Manifest.Files))
-	for i, f := range tree.Manifest.Files {
-		paths[i] = f.Path
-	}
-	needs, err := fit.Read(tree.Dir, paths)
+	needs, err := needsOf(tree)
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
@@ -89,4 +85,41 @@ func (s *session) platforms(ctx context.Context, py *python.Interpreter, w *whee
 		musl = fmt.Sprintf("%d.%d", m[0], m[1])
 	}
 	return needs.Platforms(musl)
+}
+
+func needsOf(tree wheel.Tree) (fit.Needs, error) {
+	paths := make([]string, len(tree.Manifest.Files))
+	for i, f := range tree.Manifest.Files {
+		paths[i] = f.Path
+	}
+	return fit.Read(tree.Dir, paths)
+}
+
+// checkFit sees whether this machine has what a wheel for linux_ARCH needs, which another machine
+// built: no policy stands for it. If not, something else is chosen in its place. What was required by its URL is the user's choice.
+func (s *source) checkFit(p *prepared, tree wheel.Tree) error {
+	f := p.choice.File
+	if f.Kind != dist.Wheel || p.origin == URL {
+		return nil
+	}
+	arch, ok := strings.CutPrefix(f.Tags[0].Platform, "linux_")
+	if !ok {
+		return nil
+	}
+	needs, err := needsOf(tree)
+	if err != nil {
+		s.log("build").Info("what it needs cannot be seen", "wheel", f.Filename, "err", err)
+		return nil
+	}
+	lacks := s.host.Lacks(needs, arch)
+	if len(lacks) == 0 {
+		return nil
+	}
+	why := lacks[0].String()
+	if s.Lock != nil {
+		return fmt.Errorf("%s does not work on this machine: %s", f.Filename, why)
+	}
+	s.log("build").Info("does not work on this machine", "wheel", f.Filename, "file", lacks[0].File, "why", why)
+	s.unfit.Store(f.URL, "its wheel does not work on this machine: "+why)
+	return fmt.Errorf("%w: %s does not fit", errAgain, f.Filename)
 }
