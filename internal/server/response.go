@@ -10,8 +10,12 @@ import (
 	"time"
 )
 
-// stride is how many bytes may be written before the time to write is put off.
-const stride = 1 << 20
+// stride is how many bytes may be written before the time to write is put off;
+// of a file that a client takes fast it is up to longStride.
+const (
+	stride     = 1 << 20
+	longStride = 4 << 20
+)
 
 // response counts what is written, and gives a client that goes on reading as
 // long as it needs.
@@ -68,15 +72,18 @@ func (w *response) ReadFrom(r io.Reader) (total int64, err error) {
 	if !ok {
 		limited = &io.LimitedReader{R: r, N: 1<<63 - 1}
 	}
-	for limited.N > 0 {
+	for most := int64(stride); limited.N > 0; {
 		// The kernel's way is taken for a file within one LimitedReader, not two.
-		part := io.LimitedReader{R: limited.R, N: min(limited.N, stride)}
+		begun, part := time.Now(), io.LimitedReader{R: limited.R, N: min(limited.N, most)}
 		n, err := to.ReadFrom(&part)
 		limited.N -= n
 		total += n
 		w.advance(n)
-		if err != nil || n < stride {
+		if err != nil || n < most {
 			return total, err
+		}
+		if most = stride; time.Since(begun) < time.Second {
+			most = longStride
 		}
 	}
 	return total, nil

@@ -59,6 +59,7 @@ func (l *logged) String() string {
 type options struct {
 	users     bool // alice with the password secret
 	maxUpload int64
+	sidecars  map[string]string             // file: content, in the folder from the start
 	store     func(*disk.Store) store.Store // puts faults between
 }
 
@@ -67,6 +68,9 @@ func newSite(t testing.TB, o options, wheels ...wheeltest.Wheel) *site {
 	s := &site{dir: t.TempDir(), log: new(logged)}
 	for _, w := range wheels {
 		s.drop(t, w.Filename(), wheeltest.Build(w))
+	}
+	for name, content := range o.sidecars {
+		s.drop(t, name, []byte(content))
 	}
 	folder, err := disk.Open(s.dir)
 	if err != nil {
