@@ -66,6 +66,8 @@ type From struct {
 	Upstream string // name of the upstream whose file it is, "" for none
 	// UploadTime is when the file was published; zero is when it came here.
 	UploadTime time.Time
+	// BuildTime is how long a wheel took to build that can be built again; zero is of all others.
+	BuildTime time.Duration
 }
 
 // Stats are sums over all that is held.
@@ -117,17 +119,13 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []*File
-	fresh := slices.DeleteFunc(infos, func(info store.Info) bool {
-		if _, _, ok := splitSidecar(info.Key); ok {
+	found, fresh := remember(infos, known)
+	fresh = slices.DeleteFunc(fresh, func(info store.Info) bool {
+		_, _, beside := splitSidecar(info.Key)
+		if beside {
 			c.examine(ctx, info.Key, 0)
-			return true
 		}
-		f := known[info.Key].file(info)
-		if f != nil {
-			found = append(found, f)
-		}
-		return f != nil
+		return beside
 	})
 	c.put(found...)
 	if err := c.readNew(ctx, fresh, cmp.Or(config.Patience, 3*time.Second)); err != nil {

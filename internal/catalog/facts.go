@@ -1,21 +1,18 @@
 package catalog
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"curdling/internal/dist"
 	"curdling/internal/store"
-	"curdling/internal/version"
 )
 
 // facts is a line of facts.jsonl: what reading a file taught.
@@ -31,13 +28,14 @@ type facts struct {
 	User           string    `json:"user,omitempty"`
 	Upstream       string    `json:"upstream,omitempty"`
 	UploadTime     int64     `json:"upload_time,omitempty"` // Unix nanoseconds; 0 is mtime
+	BuildTime      int64     `json:"build_time,omitempty"`  // nanoseconds
 }
 
 func factsOf(f *File) facts {
 	x := facts{
 		File: f.Filename, Size: f.Size, ModTime: f.ModTime.UnixNano(), SHA256: f.SHA256, Project: f.Name,
 		MetadataSHA256: f.MetadataSHA256, RequiresPython: f.RequiresPython.String(), Summary: f.Summary,
-		User: f.From.User, Upstream: f.From.Upstream,
+		User: f.From.User, Upstream: f.From.Upstream, BuildTime: int64(f.From.BuildTime),
 	}
 	if !f.UploadTime.Equal(f.ModTime) {
 		x.UploadTime = f.UploadTime.UnixNano()
@@ -47,21 +45,31 @@ func factsOf(f *File) facts {
 
 // file makes a File of the facts, nil if they are not of the file that info tells
 // of or cannot be used.
-func (x facts) file(info store.Info) *File {
+func (x facts) file(info store.Info, common *common) *File {
 	if x.File != info.Key || (stamp{x.Size, x.ModTime}) != stampOf(info) || !isSHA256(x.SHA256) {
 		return nil
 	}
-	f, err := dist.ParseFilename(x.File, x.Project)
+	// One piece of memory for what is this file's alone; the line may go.
+	text := x.File + x.SHA256 + x.MetadataSHA256 + shorten(x.Summary)
+	take := func(n int) (s string) {
+		s, text = text[:n], text[n:]
+		return s
+	}
+	f, err := dist.ParseFilename(take(len(x.File)), x.Project)
 	if err != nil || (f.Kind == dist.Wheel) != isSHA256(x.MetadataSHA256) {
 		return nil
 	}
-	if f.RequiresPython, err = version.ParseSpecifiers(x.RequiresPython); err != nil {
+	f.Name = dist.Name(common.text(string(f.Name)))
+	if f.Kind == dist.Wheel {
+		f.Tags = common.tags(f)
+	}
+	if f.RequiresPython, err = common.requires(x.RequiresPython); err != nil {
 		return nil
 	}
-	f.Size, f.SHA256 = x.Size, x.SHA256
-	f.HasMetadata, f.MetadataSHA256 = f.Kind == dist.Wheel, x.MetadataSHA256
-	known := &File{File: f, Summary: shorten(x.Summary)}
-	from := From{User: x.User, Upstream: x.Upstream}
+	f.Size, f.SHA256 = x.Size, take(len(x.SHA256))
+	f.HasMetadata, f.MetadataSHA256 = f.Kind == dist.Wheel, take(len(x.MetadataSHA256))
+	known := &File{File: f, Summary: text}
+	from := From{User: common.text(x.User), Upstream: common.text(x.Upstream), BuildTime: time.Duration(x.BuildTime)}
 	if x.UploadTime != 0 {
 		from.UploadTime = time.Unix(0, x.UploadTime).UTC()
 	}
@@ -70,27 +78,37 @@ func (x facts) file(info store.Info) *File {
 }
 
 func isSHA256(s string) bool {
-	b, err := hex.DecodeString(s)
-	return err == nil && len(b) == 32
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdefABCDEF") == ""
 }
 
 // maxLine is the longest line of facts.jsonl that is read, in bytes.
 const maxLine = 64 << 10
 
-// readFacts reads what can be used; a torn or foreign line is passed over. The
-// last line of a file counts.
-func readFacts(r io.Reader) (known map[string]facts, lines int) {
-	known = make(map[string]facts)
-	scanner := bufio.NewScanner(r)
-	scanner.Buffer(nil, maxLine)
-	for scanner.Scan() {
-		lines++
-		var x facts
-		if json.Unmarshal(scanner.Bytes(), &x) == nil && x.File != "" {
-			known[x.File] = x
+// readFacts finds the last line of each file, which is the one that counts.
+// Whether a line can be used shows when it is parsed.
+func readFacts(text string) (known map[string]string, lines int) {
+	lines = strings.Count(text, "\n")
+	known = make(map[string]string, lines)
+	for line := range strings.Lines(text) {
+		if len(line) > maxLine {
+			continue
+		}
+		if key, ok := factsKey(line); ok {
+			known[key] = line
 		}
 	}
 	return known, lines
+}
+
+// factsKey gives the name of the file that a line is of.
+func factsKey(line string) (string, bool) {
+	if rest, ok := strings.CutPrefix(line, `{"file":"`); ok { // as we write it
+		if key, _, ok := strings.Cut(rest, `"`); ok && key != "" && !strings.Contains(key, `\`) {
+			return key, true
+		}
+	}
+	x, ok := parseFacts(line)
+	return x.File, ok && x.File != ""
 }
 
 // journal is facts.jsonl, which only grows, and is written anew when most of it is out of date.
@@ -105,17 +123,16 @@ type journal struct {
 }
 
 // openJournal reads what is known from the last time.
-func openJournal(dir string, log *slog.Logger) (*journal, map[string]facts) {
+func openJournal(dir string, log *slog.Logger) (*journal, map[string]string) {
 	j := &journal{dir: dir, log: log}
 	if dir == "" {
 		return j, nil
 	}
-	f, err := os.Open(j.path())
+	text, err := os.ReadFile(j.path())
 	if err != nil {
 		return j, nil // as good as empty
 	}
-	defer f.Close()
-	known, lines := readFacts(f)
+	known, lines := readFacts(string(text))
 	j.lines = lines
 	return j, known
 }

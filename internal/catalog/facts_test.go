@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -105,7 +106,7 @@ func TestStateDeletedOrTorn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if known, _ := readFacts(bytes.NewReader(b)); name != "long line" && len(known) != 1 {
+		if known, _ := readFacts(string(b)); name != "long line" && len(known) != 1 {
 			t.Errorf("%s: the journal is not whole afterwards: %q", name, b)
 		}
 	}
@@ -189,12 +190,17 @@ func FuzzReadFacts(f *testing.F) {
 	f.Add([]byte(fmt.Sprintf(`{"file":%q,"size":%d,"mtime":1000000002,"sha256":%q,"project":"flask","metadata_sha256":%q,"requires_python":">=3.8"}`+"\n{}", name, info.Size, sum(content), known.MetadataSHA256)))
 	f.Add([]byte("{\"file\":\"x\"}\n\x00\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		read, _ := readFacts(bytes.NewReader(b))
-		for key, x := range read {
-			if x.File != key {
-				t.Errorf("%q under %q", x.File, key)
+		read, _ := readFacts(string(b))
+		for key, line := range read {
+			x, ok := parseFacts(line)
+			var scanned, parsed facts
+			if scanFacts(line, &scanned) && (json.Unmarshal([]byte(line), &parsed) != nil || scanned != parsed) {
+				t.Errorf("%q is scanned as %+v, encoding/json says %+v", line, scanned, parsed)
 			}
-			got := x.file(store.Info{Key: key, Size: x.Size, ModTime: time.Unix(0, x.ModTime)})
+			if !ok || x.File != key {
+				continue
+			}
+			got := x.file(store.Info{Key: key, Size: x.Size, ModTime: time.Unix(0, x.ModTime)}, newCommon())
 			if got == nil {
 				continue
 			}

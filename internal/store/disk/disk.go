@@ -19,11 +19,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 
 	"github.com/gofrs/flock"
 
@@ -214,63 +211,6 @@ func linkNew(from, to string) error {
 	return os.Remove(from)
 }
 
-// List walks the folder. Folders and files whose names start with a dot are left out.
-func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Info, error] {
-	return func(yield func(store.Info, error) bool) {
-		dir, _ := path.Split(prefix)
-		start := s.root
-		if dir != "" {
-			var err error
-			if start, err = s.path(strings.TrimSuffix(dir, "/")); err != nil {
-				yield(store.Info{}, err)
-				return
-			}
-		}
-		err := filepath.WalkDir(start, func(name string, entry fs.DirEntry, err error) error {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				return ignoreMissing(err)
-			}
-			info, held, err := s.info(name, entry)
-			switch {
-			case err != nil:
-				return ignoreMissing(err)
-			case entry.IsDir() && !held && name != s.root:
-				return filepath.SkipDir
-			case !entry.IsDir() && held && strings.HasPrefix(info.Key, prefix) && !yield(info, nil):
-				return filepath.SkipAll
-			}
-			return nil
-		})
-		if err != nil {
-			yield(store.Info{}, err)
-		}
-	}
-}
-
-// info tells of an entry of the folder, and whether its name is a key.
-func (s *Store) info(name string, entry fs.DirEntry) (info store.Info, held bool, err error) {
-	rel, err := filepath.Rel(s.root, name)
-	if err != nil {
-		return info, false, err
-	}
-	info.Key = filepath.ToSlash(rel)
-	if held = store.CheckKey(info.Key) == nil; !held || entry.IsDir() {
-		return info, held, nil
-	}
-	fi, err := entry.Info()
-	if err == nil && fi.Mode()&fs.ModeSymlink != 0 {
-		fi, err = os.Stat(name)
-	}
-	if err != nil {
-		return info, false, err
-	}
-	info.Size, info.ModTime = fi.Size(), fi.ModTime()
-	return info, fi.Mode().IsRegular(), nil
-}
-
 // Remove removes the file, or the link to it.
 func (s *Store) Remove(_ context.Context, key string) error {
 	name, err := s.path(key)
@@ -288,14 +228,6 @@ func (s *Store) Remove(_ context.Context, key string) error {
 		return err
 	}
 	return syncDir(filepath.Dir(name))
-}
-
-// ignoreMissing forgives what vanished while the folder was walked.
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // contextReader fails once its context is done.

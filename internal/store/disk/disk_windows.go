@@ -2,9 +2,12 @@ package disk
 
 import (
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/windows"
+
+	"curdling/internal/store"
 )
 
 const openFlags = os.O_RDONLY
@@ -32,4 +35,15 @@ func renameNew(f *os.File, to string) error {
 		return &os.LinkError{Op: "rename", Old: f.Name(), New: to, Err: err}
 	}
 	return nil
+}
+
+// statIn fills in what is known of a regular file in an open folder, and tells
+// whether it is one. It follows links.
+func statIn(dir *os.File, name string, info *store.Info) (regular bool, err error) {
+	fi, err := os.Stat(filepath.Join(dir.Name(), name))
+	if err != nil {
+		return false, err
+	}
+	info.Size, info.ModTime = fi.Size(), fi.ModTime()
+	return fi.Mode().IsRegular(), nil
 }
