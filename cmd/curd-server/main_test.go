@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 			"wheel":  scriptWheel,
 			"http":   scriptHTTP,
 			"until":  scriptUntil,
+			"rot":    scriptRot,
 		},
 	})
 }
@@ -130,6 +131,18 @@ func scriptWheel(ts *testscript.TestScript, neg bool, args []string) {
 		w.Summary = args[3]
 	}
 	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[2]), w.Filename()), wheeltest.Build(w), 0o666))
+}
+
+// rot FILE: changes a byte, and neither size nor time.
+func scriptRot(ts *testscript.TestScript, neg bool, args []string) {
+	name := ts.MkAbs(args[0])
+	info, err := os.Stat(name)
+	ts.Check(err)
+	content, err := os.ReadFile(name)
+	ts.Check(err)
+	content[len(content)/2] ^= 1
+	ts.Check(os.WriteFile(name, content, 0o666))
+	ts.Check(os.Chtimes(name, time.Time{}, info.ModTime()))
 }
 
 // http METHOD PATH [USER:PASSWORD@] [FILE]: prints status and body; FILE is the body that is sent.

@@ -57,6 +57,7 @@ type options struct {
 	userDB    string // "" lets everybody do everything
 	maxUpload byteSize
 	debug     bool
+	upkeepOptions
 }
 
 func newRoot() *cobra.Command {
@@ -116,6 +117,7 @@ called like a command is served as ./NAME.`,
 	flags.StringVarP(&o.userDB, "user-db", "u", "", "htpasswd file `USER_DB` of those who may read and upload (bcrypt, SHA-crypt, apr1, {SHA}, DES crypt)")
 	flags.Var(&o.maxUpload, "max-upload", "largest file that is taken: a `SIZE` like 500MB or 2GiB")
 	flags.BoolVarP(&o.debug, "debug", "d", false, "log each request")
-	root.AddCommand(newConfig(root), newMan(), newYank())
+	o.upkeepOptions.add(flags)
+	root.AddCommand(newConfig(root), newMan(), newYank(), newVerify(), newGC())
 	return root
 }

@@ -45,7 +45,10 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return fmt.Errorf("%s cannot be served: %w; DIRECTORY must be a folder that this user may read", o.directory, err)
 	}
 	defer func() { err = cmp.Or(err, folder.Close()) }()
-	held, err := catalog.Open(ctx, catalog.Config{Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Log: log})
+	held, err := catalog.Open(ctx, catalog.Config{
+		Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Log: log,
+		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery,
+	})
 	if err != nil {
 		return fmt.Errorf("%s cannot be served: %w", o.directory, err)
 	}

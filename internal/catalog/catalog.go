@@ -14,6 +14,7 @@
 //
 //	facts.jsonl             a line of JSON for each file, the last one counts
 //	metadata/XX/SHA256      METADATA of the wheel with that sha256, made when asked for
+//	uses.tsv                how often each file was opened that may be evicted
 //
 // Small files beside them say what is yanked, where a file came from and what has
 // become of a project: see [YankedSuffix].
@@ -33,6 +34,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -49,6 +51,16 @@ type Config struct {
 	// Patience is how long Open may read files that are new to it. Those that it
 	// did not come to are read by Run. Zero is 3 s, below zero is not at all.
 	Patience time.Duration
+	// MaxSize is how many bytes may be held, sidecars apart; zero is no bound. What
+	// can be had again goes for what comes, see [Catalog.Evictable].
+	MaxSize int64
+	// Sweep is how often Run lists the store for what the watch missed; zero is never.
+	Sweep time.Duration
+	// VerifyEvery is how often Run reads everything anew and puts aside what is damaged; zero is never.
+	VerifyEvery time.Duration
+	// Guest is for a short visit while a server may be using the same store: the state is added to, and never
+	// written anew.
+	Guest bool
 }
 
 // File is a file that is held. It does not change.
@@ -82,6 +94,14 @@ type Catalog struct {
 	log     *slog.Logger
 	journal *journal
 	recheck chan string // keys that were found changed while they were served
+	doubts  chan string // files that broke off while they were served
+
+	sweep, verifyEvery time.Duration
+
+	maxSize     int64
+	evicting    sync.Mutex   // one at a time
+	reserved    atomic.Int64 // bytes of files that are about to be held
+	usesChanged atomic.Bool
 
 	mu         sync.RWMutex
 	files      map[string]*File
@@ -90,6 +110,8 @@ type Catalog struct {
 	names      []dist.Name // sorted; nil: to be made anew
 	generation uint64      // of names
 	bytes      int64
+	expendable int64            // bytes of them that may be evicted
+	uses       map[string]*uses // of files that may be
 	ignored    map[string]stamp // what the log was told of
 }
 
@@ -105,16 +127,20 @@ func stampOf(info store.Info) stamp { return stamp{info.Size, info.ModTime.UnixN
 // as many new ones as Patience allows.
 func Open(ctx context.Context, config Config) (*Catalog, error) {
 	c := &Catalog{
-		store:    config.Store,
-		log:      cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
-		recheck:  make(chan string, 64),
+		store:   config.Store,
+		log:     cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
+		recheck: make(chan string, 64),
+		doubts:  make(chan string, 8),
+		uses:    make(map[string]*uses),
+
+		maxSize: config.MaxSize, sweep: config.Sweep, verifyEvery: config.VerifyEvery,
 		files:    make(map[string]*File),
 		sidecars: make(map[string]*sidecar),
 		projects: make(map[dist.Name]*Project),
 		ignored:  make(map[string]stamp),
 	}
 	journal, known := openJournal(config.State, c.log)
-	c.journal = journal
+	c.journal, journal.guest = journal, config.Guest
 	infos, err := c.reconcile(ctx)
 	if err != nil {
 		return nil, err
@@ -131,6 +157,7 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 	if err := c.readNew(ctx, fresh, cmp.Or(config.Patience, 3*time.Second)); err != nil {
 		return nil, err
 	}
+	c.loadUses()
 	journal.compact(c.files)
 	return c, nil
 }
@@ -157,7 +184,10 @@ func (c *Catalog) readNew(ctx context.Context, infos []store.Info, patience time
 }
 
 // Close ends the writing of facts.
-func (c *Catalog) Close() error { return c.journal.close() }
+func (c *Catalog) Close() error {
+	c.keepUses()
+	return c.journal.close()
+}
 
 // Project gives what is held of a project, or nil.
 func (c *Catalog) Project(name dist.Name) *Project {
@@ -208,6 +238,9 @@ func (c *Catalog) Open(ctx context.Context, filename string) (io.ReadSeekCloser,
 	if err != nil {
 		return nil, nil, err
 	}
+	if f.expendable() != "" {
+		c.used(filename)
+	}
 	if f.stamp() != stampOf(info) {
 		r.Close()
 		c.again(filename)
@@ -237,7 +270,7 @@ func (c *Catalog) put(files ...*File) {
 		}
 		f = c.dressed(f)
 		c.files[f.Filename] = f
-		c.bytes += f.Size
+		c.count(f, 1)
 		delete(c.ignored, f.Filename)
 		byProject[f.Name] = append(byProject[f.Name], f)
 	}
@@ -267,11 +300,25 @@ func (c *Catalog) drop(filename string) {
 // remove takes a file out. The caller holds mu.
 func (c *Catalog) remove(f *File) {
 	delete(c.files, f.Filename)
-	c.bytes -= f.Size
+	c.count(f, -1)
 	if p := c.marked(c.projects[f.Name].without(f)); p != nil {
 		c.projects[f.Name] = p
 		return
 	}
 	delete(c.projects, f.Name)
 	c.names, c.generation = nil, c.generation+1
+}
+
+// count counts a file that comes (1) or goes (-1). The caller holds mu.
+func (c *Catalog) count(f *File, sign int64) {
+	c.bytes += sign * f.Size
+	switch {
+	case f.expendable() == "":
+	case sign > 0:
+		c.expendable += f.Size
+		c.uses[f.Filename] = new(uses)
+	default:
+		c.expendable -= f.Size
+		delete(c.uses, f.Filename)
+	}
 }

@@ -116,6 +116,7 @@ type journal struct {
 	dir   string // "" keeps nothing
 	log   *slog.Logger
 	lines int // at the start
+	guest bool
 
 	mu     sync.Mutex
 	f      *os.File // nil until it is needed
@@ -142,7 +143,7 @@ func (j *journal) path() string { return filepath.Join(j.dir, "facts.jsonl") }
 // compact writes the journal anew if more than half of its lines are of no use.
 // It must be called before append.
 func (j *journal) compact(files map[string]*File) {
-	if j.dir == "" || j.lines <= 2*len(files)+1000 {
+	if j.dir == "" || j.guest || j.lines <= 2*len(files)+1000 {
 		return
 	}
 	var b bytes.Buffer

@@ -84,7 +84,8 @@ func (u *Upload) Discard() {
 // Keep opens the file and has the store keep it; when it returns nil the file is
 // held, and outlives a crash. created is false where the same bytes were held
 // already; these stay from where they were. Other bytes under the name are a *ConflictError, a file that is not
-// what its name says is an *InvalidError, a project that takes no files a *StatusError.
+// what its name says is an *InvalidError, a project that takes no files a *StatusError, one for
+// which there is no room a *QuotaError.
 func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) {
 	c := u.catalog
 	if held := c.File(u.Filename); held != nil && c.unchanged(ctx, held.info()) {
@@ -100,6 +101,11 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 	if _, err := u.spooled.Seek(0, io.SeekStart); err != nil {
 		return false, err
 	}
+	release, err := c.reserve(ctx, u.Filename, u.Size)
+	if err != nil {
+		return false, err
+	}
+	defer release()
 	err = c.store.Create(ctx, u.Filename, u.spooled, u.Size)
 	if errors.Is(err, fs.ErrExist) {
 		c.examine(ctx, u.Filename, 0)

@@ -22,30 +22,54 @@ const (
 	doubt = 2 * time.Second
 )
 
-// Run follows what others do in the store until ctx is done. Of a store that
-// tells nothing of changes only what goes through the catalog is seen.
+// Run follows what others do in the store, and looks after what is held, until ctx
+// is done. Of a store that tells nothing of changes only sweeps see what others do.
 func (c *Catalog) Run(ctx context.Context) error {
 	c.pruneMetadata(ctx)
-	watcher, ok := c.store.(store.Watcher)
-	if !ok {
-		<-ctx.Done()
-		return nil
-	}
+	c.enforce(ctx)
 	changed := make(chan string)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		return watcher.Watch(ctx, func(key string) {
-			select {
-			case changed <- key:
-			case <-ctx.Done():
-			}
+	if watcher, ok := c.store.(store.Watcher); ok {
+		g.Go(func() error {
+			return watcher.Watch(ctx, func(key string) {
+				select {
+				case changed <- key:
+				case <-ctx.Done():
+				}
+			})
 		})
-	})
+	}
 	g.Go(func() error {
 		c.follow(ctx, changed)
 		return nil
 	})
+	g.Go(func() error {
+		c.maintain(ctx)
+		return nil
+	})
+	if c.verifyEvery > 0 {
+		g.Go(func() error {
+			c.verifyAlways(ctx)
+			return nil
+		})
+	}
 	return g.Wait()
+}
+
+// maintain saves uses, and reads what is doubted.
+func (c *Catalog) maintain(ctx context.Context) {
+	save := time.NewTicker(saveUses)
+	defer save.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-save.C:
+			c.keepUses()
+		case key := <-c.doubts:
+			c.judge(ctx, key)
+		}
+	}
 }
 
 // follow reads what changed, each key when it has been left alone for a while.
@@ -70,6 +94,21 @@ func (c *Catalog) follow(ctx context.Context, changed <-chan string) {
 			queue = append(queue, turn{key, time.Now().Add(settle)})
 		}
 	}
+	relist := func() {
+		infos, err := c.reconcile(ctx)
+		if err != nil && ctx.Err() == nil {
+			c.log.Error("the store cannot be listed", "err", err)
+		}
+		for _, info := range infos {
+			enqueue(info.Key)
+		}
+	}
+	var sweep <-chan time.Time
+	if c.sweep > 0 {
+		ticker := time.NewTicker(c.sweep)
+		defer ticker.Stop()
+		sweep = ticker.C
+	}
 	for {
 		var next <-chan time.Time
 		if len(queue) > 0 && len(busy) < runtime.GOMAXPROCS(0) {
@@ -86,15 +125,11 @@ func (c *Catalog) follow(ctx context.Context, changed <-chan string) {
 		case key := <-changed:
 			if key != "" {
 				enqueue(key)
-				break
+			} else {
+				relist()
 			}
-			infos, err := c.reconcile(ctx)
-			if err != nil && ctx.Err() == nil {
-				c.log.Error("the store cannot be listed", "err", err)
-			}
-			for _, info := range infos {
-				enqueue(info.Key)
-			}
+		case <-sweep:
+			relist()
 		case o := <-outcomes:
 			delete(busy, o.key)
 			if o.again {
@@ -230,6 +265,7 @@ func (c *Catalog) examine(ctx context.Context, key string, quiet time.Duration) 
 	}
 	c.put(f)
 	c.journal.append(f)
+	c.enforce(ctx)
 	return false
 }
 

@@ -102,6 +102,9 @@ func (s *Server) send(w *response, r *http.Request, filename string) error {
 	h["Content-Type"] = octets
 	h["Etag"] = []string{`"` + f.SHA256 + `"`}
 	http.ServeContent(w, r, "", f.ModTime, content)
+	if w.broke {
+		s.catalog.Doubt(filename)
+	}
 	return nil
 }
 

@@ -39,6 +39,7 @@ func classify(err error) problem {
 		refused  *refusal
 		invalid  *catalog.InvalidError
 		conflict *catalog.ConflictError
+		quota    *catalog.QuotaError
 		closed   *catalog.StatusError
 		tooLarge *http.MaxBytesError
 		timeout  net.Error
@@ -57,6 +58,8 @@ func classify(err error) problem {
 		status, detail = http.StatusForbidden, err.Error()
 	case errors.As(err, &tooLarge):
 		status, detail = http.StatusRequestEntityTooLarge, "the file is too large for this server"
+	case errors.As(err, &quota):
+		status, detail = http.StatusInsufficientStorage, quota.Error()
 	case store.IsFull(err):
 		status, detail = http.StatusInsufficientStorage, "the server has no room left; nothing was kept"
 	case errors.Is(err, fs.ErrNotExist):

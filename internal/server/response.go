@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -28,6 +29,7 @@ type response struct {
 	stride  int64 // bytes since the deadline was put off
 	stall   time.Duration
 	drained bool // the request's body was read to its end
+	broke   bool // what was sent ended too early, or could not be read
 	user    string
 }
 
@@ -76,6 +78,7 @@ func (w *response) ReadFrom(r io.Reader) (total int64, err error) {
 		// The kernel's way is taken for a file within one LimitedReader, not two.
 		begun, part := time.Now(), io.LimitedReader{R: limited.R, N: min(limited.N, most)}
 		n, err := to.ReadFrom(&part)
+		w.broke = err == nil && n < min(limited.N, stride) || errors.Is(err, syscall.EIO)
 		limited.N -= n
 		total += n
 		w.advance(n)

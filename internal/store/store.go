@@ -77,6 +77,13 @@ type Watcher interface {
 	Watch(ctx context.Context, changed func(key string)) error
 }
 
+// Quarantiner is a Store that can put a damaged file aside.
+type Quarantiner interface {
+	// Quarantine takes a file out of what is held, and keeps its bytes and the reason, a
+	// sentence, where they are not held. A key that is not held is an error that wraps [fs.ErrNotExist].
+	Quarantine(ctx context.Context, key, reason string) error
+}
+
 // ErrFull is wrapped by errors of stores that have no room left. Ask with [IsFull].
 var ErrFull = errors.New("no space left in the store")
 

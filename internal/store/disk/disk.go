@@ -4,7 +4,7 @@
 // the folder's owner put there is followed to a regular file (so a wheelhouse of
 // links works), never to a folder; the store itself makes no links. Names that
 // start with a dot are not held: the store keeps its own things in [StateDir],
-// which may be deleted while no server runs.
+// which may be deleted while no server runs, and damaged files in [QuarantineDir].
 //
 // A file comes in as .curdling/tmp/NAME, is synced, is renamed to its place
 // without replacing (or linked, where the file system cannot), and the folder is
@@ -36,12 +36,16 @@ type Store struct {
 	root string
 	tmp  string
 	lock *flock.Flock // shared, as long as the store is open
+
+	syncs syncer
 }
 
 var (
 	_ store.Store   = (*Store)(nil)
 	_ store.Spooler = (*Store)(nil)
 	_ store.Watcher = (*Store)(nil)
+
+	_ store.Quarantiner = (*Store)(nil)
 )
 
 // Open opens the folder dir, and makes it where it is missing. A folder that
@@ -59,7 +63,7 @@ func Open(dir string) (*Store, error) {
 	} else if err := f.Close(); err != nil {
 		return nil, err
 	}
-	s := &Store{root: root, tmp: filepath.Join(root, StateDir, "tmp")}
+	s := &Store{root: root, tmp: filepath.Join(root, StateDir, "tmp"), syncs: syncer{waiting: make(map[string]*turn)}}
 	s.lock = flock.New(filepath.Join(root, StateDir, "lock"))
 	if os.MkdirAll(s.tmp, 0o777) != nil {
 		return s, nil // read-only: nothing to lock, nothing to sweep
@@ -193,7 +197,7 @@ func (s *Store) commit(f *os.File, name string) error {
 		return err
 	}
 	for ; ; dir = filepath.Dir(dir) { // also the folders that were made on the way
-		if err := syncDir(dir); err != nil {
+		if err := s.syncs.sync(dir); err != nil {
 			return errors.Join(err, os.Remove(name))
 		}
 		if dir == s.root {
@@ -227,7 +231,7 @@ func (s *Store) Remove(_ context.Context, key string) error {
 	if err := os.Remove(name); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(name))
+	return s.syncs.sync(filepath.Dir(name))
 }
 
 // contextReader fails once its context is done.

@@ -3,10 +3,13 @@ package disk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,6 +118,7 @@ func TestWhatLiesThere(t *testing.T) {
 		}
 		got = append(got, info.Key)
 	}
+	slices.Sort(got)
 	if diff := cmp.Diff([]string{"dropped.whl", "link.whl"}, got); diff != "" {
 		t.Errorf("List (-want +got):\n%s", diff)
 	}
@@ -192,5 +196,54 @@ func TestWatch(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestQuarantine(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	for range 2 { // the same name twice
+		if err := s.Create(t.Context(), "a", strings.NewReader("content"), 7); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Quarantine(t.Context(), "a", "it is rotten"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"a", "no/such", QuarantineDir + "/x"} {
+		if err := s.Quarantine(t.Context(), key, "x"); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("Quarantine(%q): %v", key, err)
+		}
+	}
+	for info := range s.List(t.Context(), "") {
+		t.Errorf("held: %v", info)
+	}
+	for _, file := range []string{"a", "reason.txt"} {
+		aside, err := filepath.Glob(filepath.Join(s.Dir(), QuarantineDir, "*", file))
+		if err != nil || len(aside) != 2 {
+			t.Errorf("%s put aside: %q, %v", file, aside, err)
+		}
+	}
+}
+
+// TestSyncTogether: many files that come at once all are there, and none waits for ever.
+func TestSyncTogether(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			if err := s.Create(t.Context(), fmt.Sprintf("d%d/f%d", i%3, i), strings.NewReader("x"), 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	for range s.List(t.Context(), "") {
+		n++
+	}
+	if n != 50 || len(s.syncs.waiting) != 0 {
+		t.Errorf("%d files, %d turns left", n, len(s.syncs.waiting))
 	}
 }

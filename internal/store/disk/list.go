@@ -123,4 +123,3 @@ func tell(dir *os.File, folder string, entries []fs.DirEntry) ([]store.Info, err
 	}
 	return held, errors.Join(errs...)
 }
-

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"curdling/internal/catalog"
+)
+
+func newGC() *cobra.Command {
+	var maxSize byteSize
+	var dryRun bool
+	c := &cobra.Command{
+		Use:   "gc [--dry-run] [--max-size SIZE] DIRECTORY",
+		Short: "remove what can be had again until the rest fits",
+		Long: `gc removes files of DIRECTORY until what is left is no larger than SIZE: first files
+of upstreams, then builds, and of these first what costs least to have again for
+its size and its use. What somebody uploaded or put there by hand never goes.
+Without --max-size it only says what is held. A server may run meanwhile.`,
+		Example: `  curd-server gc --dry-run --max-size 100GB wheels`,
+		Args:    exactlyOne,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return gc(cmd.Context(), args[0], int64(maxSize), dryRun, cmd.OutOrStdout())
+		},
+		DisableFlagsInUseLine: true,
+	}
+	c.Flags().Var(&maxSize, "max-size", "what may stay, a `SIZE` like 100GB")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would go")
+	return c
+}
+
+func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, stdout io.Writer) (err error) {
+	held, done, err := visit(ctx, directory, 24*time.Hour)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	stats, can := held.Stats(), held.Expendable()
+	fmt.Fprintf(stdout, "%d files are held, %s; %s of these can be had again\n", stats.Files, sizeText(stats.Bytes), sizeText(can))
+	if maxSize == 0 {
+		return nil
+	}
+	did := "removed"
+	if dryRun {
+		did = "would remove"
+	}
+	files, bytes := 0, int64(0)
+	for _, x := range held.Evictable(maxSize) {
+		if !dryRun {
+			if err := held.Evict(ctx, x); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(stdout, "%s %s, %s: %s\n", did, x.Filename, sizeText(x.Size), reason(x))
+		files, bytes = files+1, bytes+x.Size
+	}
+	fmt.Fprintf(stdout, "%s %d files, %s\n", did, files, sizeText(bytes))
+	if left := stats.Bytes - bytes; left > maxSize {
+		return fmt.Errorf("%s are left, more than %s: none of it can be had again", sizeText(left), sizeText(maxSize))
+	}
+	return nil
+}
+
+// reason says why a file may go.
+func reason(x catalog.Candidate) string {
+	why := "upstream " + x.From.Upstream + " has it"
+	if x.Why == catalog.Build {
+		why = fmt.Sprintf("can be built again in %v", x.From.BuildTime.Round(time.Second))
+	}
+	if x.Uses == 0 {
+		return fmt.Sprintf("%s, not used since it came on %s", why, x.LastUsed.Format(time.DateOnly))
+	}
+	return fmt.Sprintf("%s, used %d times, last on %s", why, x.Uses, x.LastUsed.Format(time.DateOnly))
+}

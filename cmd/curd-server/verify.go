@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"curdling/internal/catalog"
+	"curdling/internal/store/disk"
+)
+
+// verifyOptions are the command line of verify.
+type verifyOptions struct {
+	fix  bool
+	rate byteSize // bytes a second; 0 is no bound
+	jobs int      // 0 is one for each processor
+}
+
+func newVerify() *cobra.Command {
+	var o verifyOptions
+	c := &cobra.Command{
+		Use:   "verify [--fix] [--rate SIZE] [--jobs N] DIRECTORY",
+		Short: "read all files anew and say which are damaged",
+		Long: `verify reads all wheels and source distributions of DIRECTORY and says which are
+damaged: their hash is not the one that was known, or they cannot be read or
+opened. Its exit code is 1 where one is. Servers may run meanwhile.
+
+With --fix damaged files are moved to DIRECTORY/.quarantine, each beside a
+reason.txt; a server that runs stops serving them within a second. Nothing there
+is ever removed.`,
+		Example: `  curd-server verify wheels
+  curd-server verify --fix --rate 50MB wheels`,
+		Args: exactlyOne,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return verify(cmd.Context(), args[0], o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+		DisableFlagsInUseLine: true,
+	}
+	c.Flags().BoolVar(&o.fix, "fix", false, "move damaged files to DIRECTORY/.quarantine")
+	c.Flags().Var(&o.rate, "rate", "read at most a `SIZE` a second, like 50MB")
+	c.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "read `N` files at once; 0 is one for each processor")
+	return c
+}
+
+func exactlyOne(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{fmt.Errorf("one DIRECTORY is needed, not %d", len(args))}
+	}
+	return nil
+}
+
+func verify(ctx context.Context, directory string, o verifyOptions, stdout, stderr io.Writer) (err error) {
+	if o.jobs < 0 {
+		return usageError{fmt.Errorf("--jobs %d: must be 0 or more", o.jobs)}
+	}
+	held, done, err := visit(ctx, directory, -1)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	f, ok := stderr.(*os.File)
+	progress := ok && term.IsTerminal(int(f.Fd()))
+	clean := ""
+	if progress {
+		clean = "\r\033[K"
+	}
+	var failed error
+	v, err := held.Verify(ctx, catalog.VerifyOptions{
+		Rate: int64(o.rate), Parallel: o.jobs,
+		Damaged: func(key string, damage error) {
+			fmt.Fprintf(stderr, "%s", clean)
+			fmt.Fprintf(stdout, "%s: %v\n", key, damage)
+			if o.fix {
+				failed = errors.Join(failed, held.Quarantine(ctx, key, damage))
+			}
+		},
+		Progress: func(v catalog.Verified) {
+			if progress {
+				fmt.Fprintf(stderr, "%s%d of %d files, %s of %s", clean, v.Files, v.TotalFiles, sizeText(v.Bytes), sizeText(v.TotalBytes))
+			}
+		},
+	})
+	fmt.Fprintf(stderr, "%s", clean)
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%d files verified, %s, %d damaged\n", v.Files, sizeText(v.Bytes), v.Damaged)
+	switch {
+	case v.Damaged == 0:
+		return nil
+	case o.fix:
+		return fmt.Errorf("damaged files are now in %s", filepath.Join(directory, disk.QuarantineDir))
+	}
+	return errors.New("damaged files are there; --fix puts them aside")
+}
+
+// visit opens a folder that a server may be serving. Files of which nothing is
+// known yet are read for as long as patience lasts, below zero not at all.
+func visit(ctx context.Context, directory string, patience time.Duration) (held *catalog.Catalog, done func() error, err error) {
+	if _, err := os.Stat(directory); err != nil {
+		return nil, nil, fmt.Errorf("%s cannot be opened: %w", directory, err)
+	}
+	folder, err := disk.Open(directory)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s cannot be opened: %w", directory, err)
+	}
+	held, err = catalog.Open(ctx, catalog.Config{Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Patience: patience, Guest: true})
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s cannot be opened: %w", directory, err), folder.Close())
+	}
+	return held, func() error { return errors.Join(held.Close(), folder.Close()) }, nil
+}
+
+// sizeText writes a number of bytes for people.
+func sizeText(bytes int64) string {
+	const unit = 1000
+	if bytes < unit {
+		return fmt.Sprintf("%d bytes", bytes)
+	}
+	value, prefix := float64(bytes)/unit, 0
+	for value >= 999.95 && prefix < 3 {
+		value /= unit
+		prefix++
+	}
+	return fmt.Sprintf("%.1f %cB", value, "kMGT"[prefix])
+}

@@ -1,0 +1,172 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"curdling/internal/store"
+)
+
+// slack is the part of the bound that is freed beyond what is needed, so that
+// what goes is not searched for again with the next file.
+const slack = 20
+
+// QuotaError says that a file does not fit, whatever may go.
+type QuotaError struct {
+	Filename  string
+	Size      int64 // of the file; these are all in bytes
+	MaxSize   int64
+	Permanent int64 // what is held and never goes
+}
+
+func (e *QuotaError) Error() string {
+	return fmt.Sprintf("%s: %d bytes do not fit: %d may be held here, and %d are taken by files that cannot be had again; nothing was kept",
+		e.Filename, e.Size, e.MaxSize, e.Permanent)
+}
+
+// Unwrap makes [store.IsFull] true of it.
+func (*QuotaError) Unwrap() error { return store.ErrFull }
+
+// Why tells why a file may be evicted.
+type Why string
+
+// What may go, in the order in which it goes. Files that somebody uploaded or put
+// into the store never do.
+const (
+	Upstream Why = "upstream" // the upstream has it
+	Build    Why = "build"    // it can be built again
+)
+
+// expendable tells whether a file may be evicted, and why; else it is "".
+func (f *File) expendable() Why {
+	switch {
+	case f.From.BuildTime > 0:
+		return Build
+	case f.From.Upstream != "":
+		return Upstream
+	}
+	return ""
+}
+
+// Candidate is a file that may be evicted.
+type Candidate struct {
+	*File
+	Why      Why
+	Uses     int64     // that are known of
+	LastUsed time.Time // or when it came
+	worth    float64
+}
+
+// candidate judges a file. What it is worth to keep is the time to have it again,
+// weighed by its uses, for its size and for how long nobody asked for it. The
+// caller holds mu.
+func (c *Catalog) candidate(f *File, why Why, now time.Time) Candidate {
+	x := Candidate{File: f, Why: why, LastUsed: f.ModTime}
+	if u := c.uses[f.Filename]; u != nil && u.count.Load() > 0 {
+		x.Uses = u.count.Load()
+		x.LastUsed = time.Unix(u.last.Load(), 0).UTC()
+	}
+	const perSecond = 10e6 // bytes that an upstream is taken to send
+	again := f.From.BuildTime.Seconds()
+	if why == Upstream {
+		again = 1 + float64(f.Size)/perSecond
+	}
+	days := 1 + max(0, now.Sub(x.LastUsed).Hours()/24)
+	x.worth = again * float64(1+x.Uses) / days / float64(max(f.Size, 1))
+	return x
+}
+
+// Evictable gives the files that would go for size bytes to be held at most, in
+// the order in which they go. Where that is not enough, the rest cannot go.
+func (c *Catalog) Evictable(size int64) []Candidate {
+	now := time.Now()
+	var all []Candidate
+	c.mu.RLock()
+	excess := c.bytes - size
+	if excess > 0 {
+		for _, f := range c.files {
+			if why := f.expendable(); why != "" {
+				all = append(all, c.candidate(f, why, now))
+			}
+		}
+	}
+	c.mu.RUnlock()
+	slices.SortFunc(all, func(a, b Candidate) int {
+		return cmp.Or(-cmp.Compare(a.Why, b.Why), cmp.Compare(a.worth, b.worth), cmp.Compare(a.Filename, b.Filename))
+	})
+	for i, x := range all {
+		if excess <= 0 {
+			return all[:i]
+		}
+		excess -= x.Size
+	}
+	return all
+}
+
+// Evict removes a file. Who reads it reads on to its end.
+func (c *Catalog) Evict(ctx context.Context, x Candidate) error {
+	if err := c.store.Remove(ctx, x.Filename); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s cannot be removed: %w", x.Filename, err)
+	}
+	c.drop(x.Filename)
+	c.log.Info("evicted", "file", x.Filename, "bytes", x.Size, "why", x.Why, "uses", x.Uses, "last_used", x.LastUsed)
+	return nil
+}
+
+// reserve makes room for a file that is about to come. The room is given back
+// by release, when the file is counted or did not come.
+func (c *Catalog) reserve(ctx context.Context, filename string, size int64) (release func(), err error) {
+	if c.maxSize == 0 {
+		return func() {}, nil
+	}
+	c.evicting.Lock()
+	defer c.evicting.Unlock()
+	c.mu.RLock()
+	held, permanent := c.bytes, c.bytes-c.expendable
+	c.mu.RUnlock()
+	reserved := c.reserved.Load()
+	if permanent+reserved+size > c.maxSize {
+		return nil, &QuotaError{filename, size, c.maxSize, permanent}
+	}
+	if held+reserved+size > c.maxSize {
+		if err := c.shrink(ctx, max(0, c.maxSize-c.maxSize/slack-reserved-size)); err != nil {
+			return nil, err
+		}
+	}
+	c.reserved.Add(size)
+	return func() { c.reserved.Add(-size) }, nil
+}
+
+// shrink evicts until size bytes are held at most. The caller holds evicting.
+func (c *Catalog) shrink(ctx context.Context, size int64) error {
+	for _, x := range c.Evictable(size) {
+		if err := c.Evict(ctx, x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enforce evicts where files that came by hand took too much room.
+func (c *Catalog) enforce(ctx context.Context) {
+	if c.maxSize == 0 || c.Stats().Bytes <= c.maxSize {
+		return
+	}
+	c.evicting.Lock()
+	defer c.evicting.Unlock()
+	if err := c.shrink(ctx, c.maxSize-c.maxSize/slack); err != nil {
+		c.log.Error("the bound on what is held cannot be kept", "err", err)
+	}
+}
+
+// Expendable counts the bytes that are held and may be evicted.
+func (c *Catalog) Expendable() int64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.expendable
+}
