@@ -112,6 +112,7 @@ type Catalog struct {
 	bytes      int64
 	expendable int64            // bytes of them that may be evicted
 	uses       map[string]*uses // of files that may be
+	newest     []*File          // that came last, the last first
 	ignored    map[string]stamp // what the log was told of
 }
 
@@ -271,6 +272,7 @@ func (c *Catalog) put(files ...*File) {
 		f = c.dressed(f)
 		c.files[f.Filename] = f
 		c.count(f, 1)
+		c.noteNewest(f)
 		delete(c.ignored, f.Filename)
 		byProject[f.Name] = append(byProject[f.Name], f)
 	}
@@ -301,6 +303,7 @@ func (c *Catalog) drop(filename string) {
 func (c *Catalog) remove(f *File) {
 	delete(c.files, f.Filename)
 	c.count(f, -1)
+	c.newest = slices.DeleteFunc(c.newest, func(g *File) bool { return g.Filename == f.Filename })
 	if p := c.marked(c.projects[f.Name].without(f)); p != nil {
 		c.projects[f.Name] = p
 		return

@@ -139,30 +139,43 @@ func (p *Project) Updated() (t time.Time) {
 }
 
 // Search gives the names of projects whose name or summary contains all words of
-// query, those whose name does first, and how many there are; at most limit names.
+// query, and how many there are; at most limit names. First comes the one of that
+// name, then those whose name begins so, then those whose name contains it all.
 func (c *Catalog) Search(query string, limit int) (found []dist.Name, total int) {
-	words := strings.Fields(strings.ToLower(query))
-	for i, word := range words {
+	written := strings.Fields(strings.ToLower(query))
+	words := make([]string, len(written)) // as names have them
+	for i, word := range written {
 		words[i] = strings.NewReplacer("_", "-", ".", "-").Replace(word)
 	}
 	names, _ := c.Names()
 	if len(words) == 0 {
 		return names[:min(limit, len(names))], len(names)
 	}
-	var inSummary []dist.Name
+	whole := strings.Join(words, "-")
+	var ranked [4][]dist.Name
 	for _, name := range names {
-		summary := ""
-		if p := c.Project(name); p != nil {
-			summary = strings.ToLower(p.Summary())
-		}
 		switch {
+		case string(name) == whole:
+			ranked[0] = append(ranked[0], name)
+		case strings.HasPrefix(string(name), whole):
+			ranked[1] = append(ranked[1], name)
 		case containsAll(string(name), words):
-			found = append(found, name)
-		case containsAll(string(name)+" "+summary, words):
-			inSummary = append(inSummary, name)
+			ranked[2] = append(ranked[2], name)
+		default:
+			p := c.Project(name)
+			if p == nil {
+				continue
+			}
+			summary, i := strings.ToLower(p.Summary()), -1
+			if !slices.ContainsFunc(written, func(word string) bool {
+				i++
+				return !strings.Contains(summary, word) && !strings.Contains(string(name), words[i])
+			}) {
+				ranked[3] = append(ranked[3], name)
+			}
 		}
 	}
-	found = append(found, inSummary...)
+	found = slices.Concat(ranked[:]...)
 	return found[:min(limit, len(found))], len(found)
 }
 
