@@ -7,7 +7,7 @@ import (
 )
 
 // mostNewest is how many files are noted as new.
-const mostNewest = 64
+const mostNewest = 256
 
 // noteNewest notes a file if it came later than others. The caller holds mu.
 func (c *Catalog) noteNewest(f *File) {
@@ -21,7 +21,7 @@ func (c *Catalog) noteNewest(f *File) {
 }
 
 // Newest gives projects of which a file came lately, the last first, at most limit
-// of them. Those of the last 64 files are known; some less after files were removed.
+// of them. Those of the last 256 files are known; some less after files were removed.
 func (c *Catalog) Newest(limit int) []*Project {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -72,14 +72,24 @@ func portability(f *File) int {
 // Summary is the highest version's one-line description, "" where it has none.
 func (p *Project) Summary() string { return p.Latest()[0].Summary }
 
-// Latest gives the files of the highest version, of final releases if there are any.
+// Latest gives the files of the highest version: of one that is neither yanked
+// nor a prerelease, else of a prerelease, else of what there is.
 func (p *Project) Latest() (latest []*File) {
+	const final, prerelease, yanked, none = 0, 1, 2, 3
+	best := none
 	for release := range p.Releases() {
-		if !release[0].Version.IsPrerelease() {
-			return release
+		rank := final
+		switch {
+		case !slices.ContainsFunc(release, func(f *File) bool { return !f.Yanked }):
+			rank = yanked
+		case release[0].Version.IsPrerelease():
+			rank = prerelease
 		}
-		if latest == nil {
-			latest = release
+		if rank < best {
+			latest, best = release, rank
+		}
+		if best == final {
+			break
 		}
 	}
 	return latest

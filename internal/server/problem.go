@@ -105,7 +105,10 @@ func (s *Server) fail(w *response, r *http.Request, err error) {
 		}
 		w.json(p.Status, "application/problem+json", append(body, '\n'))
 	case strings.HasPrefix(accept, "text/html"): // pip accepts it too, last
-		s.html(w, r, p.Status, "problem.html", p)
+		if err := s.problemPage(w, r, p); err != nil {
+			s.log.Error("problem page", "err", err)
+			w.text(p.Status, p.Detail+"\n")
+		}
 	default:
 		w.text(p.Status, p.Detail+"\n")
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -121,22 +120,6 @@ func (b body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// page writes a body that has a validator, or says that the client's is still right.
-func (w *response) page(r *http.Request, contentType, etag string, body []byte) {
-	h := w.Header()
-	h.Set("Etag", etag)
-	if noneMatch := r.Header.Get("If-None-Match"); noneMatch != "" && matches(noneMatch, etag) {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(http.StatusOK)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // the client is gone, or not
-	}
-}
-
 // matches tells whether an If-None-Match header names the tag (RFC 9110, 13.1.2).
 func matches(header, etag string) bool {
 	if header == etag {
@@ -170,17 +153,4 @@ func (w *response) json(status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
-}
-
-// rendered is a page as it is sent.
-type rendered struct {
-	etag string
-	body []byte
-}
-
-func newRendered(body []byte, err error) (*rendered, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &rendered{`"` + tagOf(body) + `"`, body}, nil
 }

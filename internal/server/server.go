@@ -2,7 +2,8 @@
 // its like, to the original Curdling client and to our own.
 //
 //	GET /                      the page; ?q= searches
-//	GET /project/NAME          a project's page
+//	GET /search?q=             what the page's search finds while typing, as JSON
+//	GET /project/NAME          a project's page; /project/NAME/VERSION a version's
 //	GET /simple/               the Simple repository API, HTML (PEP 503) or JSON (PEP 691) by
 //	GET /simple/NAME/          Accept or ?format=
 //	GET /p/FILE                a file; /p/FILE.metadata its METADATA (PEP 658)
@@ -76,6 +77,7 @@ type Server struct {
 	memory           *memory
 	choices          choices
 	list             atomic.Pointer[listPages]
+	abouts           *abouts
 }
 
 // New makes a server.
@@ -87,6 +89,7 @@ func New(config Config) *Server {
 		log:       cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
 		stall:     stallTimeout,
 		memory:    newMemory(memoryLimit),
+		abouts:    newAbouts(),
 	}
 	// Caches may keep a page as long as they ask each time whether it is still right.
 	share := "public"
@@ -122,20 +125,26 @@ func (s *Server) routes() map[string]methods {
 		"/{$}":                   {http.MethodGet: s.allow(auth.Read, s.home), http.MethodPost: form},
 		"/legacy":                {http.MethodPost: form},
 		"/legacy/{$}":            {http.MethodPost: form},
-		"/style.css":             get(s.style),
+		"/search":                get(s.find),
+		"/style.css":             {http.MethodGet: s.asset},
+		"/page.js":               {http.MethodGet: s.asset},
+		"/icon.svg":              {http.MethodGet: s.asset},
 		"/project/{project}":     get(s.projectPage),
 		"/project/{project}/{$}": get(s.projectPage),
-		"/simple":                get(s.simpleList),
-		"/simple/{$}":            get(s.simpleList),
-		"/simple/{project}":      {http.MethodGet: s.simplePage},
-		"/simple/{project}/{$}":  {http.MethodGet: s.simplePage},
-		"/p/{file}":              {http.MethodGet: s.file, http.MethodPut: s.allow(auth.Upload, s.putFile)},
-		"/api":                   get(s.apiList),
-		"/api/{$}":               get(s.apiList),
-		"/api/{project}":         get(s.apiProject),
-		"/s/{requirement}":       get(s.search),
-		"/healthz":               {http.MethodGet: healthy},
-		"/":                      {},
+
+		"/project/{project}/{version}": get(s.projectPage),
+
+		"/simple":               get(s.simpleList),
+		"/simple/{$}":           get(s.simpleList),
+		"/simple/{project}":     {http.MethodGet: s.simplePage},
+		"/simple/{project}/{$}": {http.MethodGet: s.simplePage},
+		"/p/{file}":             {http.MethodGet: s.file, http.MethodPut: s.allow(auth.Upload, s.putFile)},
+		"/api":                  get(s.apiList),
+		"/api/{$}":              get(s.apiList),
+		"/api/{project}":        get(s.apiProject),
+		"/s/{requirement}":      get(s.search),
+		"/healthz":              {http.MethodGet: healthy},
+		"/":                     {},
 	}
 }
 

@@ -7,19 +7,19 @@ import (
 	"html/template"
 	"net"
 	"net/http"
+	"net/url"
+	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"curdling/internal/catalog"
-	"curdling/internal/dist"
+	"curdling/internal/readme"
 )
 
-// contentPolicy lets a page load our style and nothing else.
-const contentPolicy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-
-// mostListed is how many projects the page lists at once.
-const mostListed = 200
+// contentPolicy lets a page load what is ours and nothing else.
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 //go:embed web
 var web embed.FS
@@ -27,100 +27,148 @@ var web embed.FS
 // templates are parsed when the first page is made.
 var templates = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
-		"size":     size,
-		"date":     func(t time.Time) string { return t.UTC().Format("2006-01-02") },
-		"time":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"platform": platform,
+		"size":   size,
+		"count":  count,
+		"plural": plural,
+		"clean":  readme.Clean,
+		"upper":  func(s string) string { return strings.ToUpper(s[:min(1, len(s))]) + s[min(1, len(s)):] },
+		"date":   func(t time.Time) string { return t.UTC().Format("2006-01-02") },
+		"time":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"asset":  assetPath,
 	}).ParseFS(web, "web/*.html"))
 })
 
-var stylesheet = sync.OnceValues(func() (*rendered, error) { return newRendered(web.ReadFile("web/style.css")) })
+// pageAsset is a file that pages load, in its encodings.
+type pageAsset struct {
+	version string // of the content
+	kept    [encodings]*variant
+	asked   [encodings]*variant // the same for who did not say the version
+}
 
-// style serves the stylesheet.
-func (s *Server) style(w *response, r *http.Request) error {
-	page, err := stylesheet()
+var assets = sync.OnceValues(func() (map[string]*pageAsset, error) {
+	found := make(map[string]*pageAsset)
+	for name, contentType := range map[string]string{
+		"style.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml",
+	} {
+		body, err := web.ReadFile("web/" + name)
+		if err != nil {
+			return nil, err
+		}
+		tag := tagOf(body)
+		a := &pageAsset{version: tag[:8]}
+		for encoding := range encodings {
+			a.kept[encoding] = newVariant(body, tag, contentType, "public, max-age=31536000, immutable", "Accept-Encoding", encoding)
+			a.asked[encoding] = newVariant(body, tag, contentType, "no-cache", "Accept-Encoding", encoding)
+		}
+		found[name] = a
+	}
+	return found, nil
+})
+
+// assetPath is the address of an asset below the root. It names the content, so
+// that browsers may keep it for ever.
+func assetPath(name string) (string, error) {
+	all, err := assets()
+	if err != nil {
+		return "", err
+	}
+	return name + "?" + all[name].version, nil
+}
+
+// asset serves what pages load. None of it is a secret, and the page that asks for
+// a password needs it.
+func (s *Server) asset(w *response, r *http.Request) error {
+	all, err := assets()
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Cache-Control", "no-cache")
-	w.page(r, "text/css; charset=utf-8", page.etag, page.body)
+	a := all[path.Base(r.URL.Path)]
+	w.Header().Set("Content-Security-Policy", contentPolicy) // for an image that is looked at by itself
+	encoding := chooseEncoding(headerOf(r, "Accept-Encoding"))
+	if r.URL.RawQuery == a.version {
+		a.kept[encoding].send(w, r)
+	} else {
+		a.asked[encoding].send(w, r)
+	}
 	return nil
 }
 
-// address is what a page says of how to reach this server.
-type address struct {
-	URL     string // as the browser wrote it
+// frame is what every page has.
+type frame struct {
+	Title   string
+	Root    string // the way from the page to the server's root: "../"
+	Home    bool   // the search stands in the page, not above it
+	Private bool   // this browser may not search
+	Query   string // in the search
+	URL     string // of the server, as the browser wrote it
 	WithKey string // the same with a place for user and password, where they are needed
 	Trust   string // host that pip must be told to trust, "" for none
 }
 
-func (s *Server) address(r *http.Request) address {
-	a := address{URL: base(r), WithKey: base(r)}
-	scheme := a.URL[:len(a.URL)-len(r.Host)]
+func (s *Server) frame(r *http.Request, title string) frame {
+	f := frame{Title: title, URL: base(r), Root: "./"}
+	if depth := strings.Count(r.URL.EscapedPath(), "/"); depth > 1 {
+		f.Root = strings.Repeat("../", depth-1)
+	}
+	f.WithKey = f.URL
 	if s.policy.Users != nil {
-		a.WithKey = scheme + "USER:PASSWORD@" + r.Host
+		f.WithKey = strings.Replace(f.URL, "://", "://USER:PASSWORD@", 1)
 	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	if ip := net.ParseIP(host); r.TLS == nil && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		a.Trust = host
-	}
-	return a
-}
-
-// home is the page.
-func (s *Server) home(w *response, r *http.Request) error {
-	query := r.URL.Query().Get("q")
-	names, total := s.catalog.Search(query, mostListed)
-	page := struct {
-		address
-		Query    string
-		Stats    catalog.Stats
-		Projects []*catalog.Project
-		Total    int
-	}{address: s.address(r), Query: query, Stats: s.catalog.Stats(), Total: total}
-	for _, name := range names {
-		if p := s.catalog.Project(name); p != nil {
-			page.Projects = append(page.Projects, p)
+	if u, err := url.Parse(f.URL); err == nil && u.Scheme == "http" && u.Hostname() != "localhost" {
+		if ip := net.ParseIP(u.Hostname()); ip == nil || !ip.IsLoopback() {
+			f.Trust = u.Hostname()
 		}
 	}
-	s.html(w, r, http.StatusOK, "home.html", page)
-	return nil
-}
-
-// projectPage shows a project's files.
-func (s *Server) projectPage(w *response, r *http.Request) error {
-	p, err := s.project(r)
-	if err != nil {
-		return err
-	}
-	if path := "/project/" + string(p.Name); r.URL.Path != path {
-		return movedTo(w, r, path)
-	}
-	s.html(w, r, http.StatusOK, "project.html", struct {
-		address
-		*catalog.Project
-	}{s.address(r), p})
-	return nil
+	return f
 }
 
 // html writes a page from a template.
-func (s *Server) html(w *response, r *http.Request, status int, name string, data any) {
+func (s *Server) html(w *response, r *http.Request, status int, name string, data any) error {
 	var b bytes.Buffer
 	if err := templates().ExecuteTemplate(&b, name, data); err != nil {
-		s.log.Error("a page cannot be made", "path", r.URL.Path, "err", err)
-		w.text(http.StatusInternalServerError, "the page cannot be made\n")
-		return
+		return fmt.Errorf("the page cannot be made: %w", err)
 	}
 	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Referrer-Policy", "same-origin")
+	const contentType = "text/html; charset=utf-8"
+	if status == http.StatusOK {
+		body := b.Bytes()
+		newVariant(body, tagOf(body), contentType, "no-cache", "Accept-Encoding", chooseEncoding(headerOf(r, "Accept-Encoding"))).send(w, r)
+		return nil
+	}
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Content-Security-Policy", contentPolicy)
-	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Content-Type", contentType)
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes())
+	return nil
+}
+
+// problemPage shows an error.
+func (s *Server) problemPage(w *response, r *http.Request, p problem) error {
+	page := struct {
+		frame
+		Problem problem
+	}{s.frame(r, p.Title+" · curdling"), p}
+	page.Private = p.Status == http.StatusUnauthorized
+	return s.html(w, r, p.Status, "problem.html", page)
+}
+
+// count writes a number with its thousands apart.
+func count(n int) string {
+	digits := strconv.Itoa(n)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "\u202f" + digits[i:]
+	}
+	return digits
+}
+
+// plural is a number with its noun.
+func plural(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return count(n) + " " + noun
 }
 
 // size writes a number of bytes for people.
@@ -135,13 +183,4 @@ func size(bytes int64) string {
 		prefix++
 	}
 	return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
-}
-
-// platform tells what a file is for: a wheel's tags as its name has them.
-func platform(f *catalog.File) string {
-	if f.Kind == dist.Sdist {
-		return "source"
-	}
-	parts := strings.Split(strings.TrimSuffix(f.Filename, ".whl"), "-")
-	return strings.Join(parts[len(parts)-3:], "-")
 }

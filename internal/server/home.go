@@ -1,0 +1,90 @@
+package server
+
+import (
+	"cmp"
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"curdling/internal/catalog"
+)
+
+const (
+	mostListed   = 50  // projects that the page lists at once,
+	mostNewest   = 6   // that it shows as new,
+	mostFound    = 10  // that are found while somebody types
+	longestQuery = 200 // bytes of a search
+)
+
+// searched is the query of a request, cut to what is searched for.
+func searched(r *http.Request) string {
+	query := r.URL.Query().Get("q")
+	return query[:min(len(query), longestQuery)]
+}
+
+// home is the page: what this is, how to use it, and what is here.
+func (s *Server) home(w *response, r *http.Request) error {
+	query := searched(r)
+	number, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("page"), "1"))
+	if err != nil || number < 1 {
+		return refuse(http.StatusBadRequest, "page must be a number from 1")
+	}
+	names, total := s.catalog.Search(query, mostListed*min(number, 1<<20))
+	page := struct {
+		frame
+		Stats            catalog.Stats
+		Newest, Projects []*catalog.Project
+		Total            int
+		First            int          // number of the first that is listed
+		Before, After    template.URL // queries of the neighbouring pages, "" for none
+	}{frame: s.frame(r, "curdling"), Stats: s.catalog.Stats(), Total: total, First: mostListed*(number-1) + 1}
+	page.Home, page.Query = true, query
+	for _, name := range names[min(len(names), page.First-1):] {
+		if p := s.catalog.Project(name); p != nil {
+			page.Projects = append(page.Projects, p)
+		}
+	}
+	at := func(n int) template.URL {
+		return template.URL(url.Values{"q": {query}, "page": {strconv.Itoa(n)}}.Encode())
+	}
+	if number > 1 {
+		page.Before = at(number - 1)
+	}
+	if total > mostListed*number {
+		page.After = at(number + 1)
+	}
+	if query == "" && number == 1 && total > mostNewest {
+		page.Newest = s.catalog.Newest(mostNewest)
+	}
+	return s.html(w, r, http.StatusOK, "home.html", page)
+}
+
+// found is a project as the search while typing shows it.
+type found struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Summary string `json:"summary"`
+}
+
+// find answers the search while typing: {"total": 12, "projects": [...]} with the best few.
+func (s *Server) find(w *response, r *http.Request) error {
+	names, total := s.catalog.Search(searched(r), mostFound)
+	answer := struct {
+		Total    int     `json:"total"`
+		Projects []found `json:"projects"`
+	}{total, []found{}}
+	for _, name := range names {
+		if p := s.catalog.Project(name); p != nil {
+			newest := p.Latest()[0]
+			answer.Projects = append(answer.Projects, found{string(name), newest.Version.String(), newest.Summary})
+		}
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	newVariant(body, tagOf(body), "application/json", "no-cache", "", identity).send(w, r)
+	return nil
+}
