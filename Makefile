@@ -8,6 +8,7 @@
 # make check-lock          locks: reproduced, installed by pip and uv, and theirs by curd
 # make check-fit           the platforms of what curd builds, against auditwheel
 # make check-pythons PYTHONS='/usr/bin/python3.9 ...'   what curd installs for other Pythons
+# make check-page          the server's pages in Debian's chromium, with screenshots in bin/page
 # make bench   the solver on its hardest universes
 # make man     the manual pages into man/
 # make vectors SEED=n   hold the foundations against Python's newest `packaging`
@@ -85,6 +86,10 @@ check-fit: build
 
 check-lock: build
 	checks/lock.py bin/curd "$$(command -v uv)"
+
+check-page: build
+	cd checks && npm ci
+	checks/page.mjs bin/curd-server bin/page
 
 bench:
 	bench/resolve/run.sh

@@ -81,7 +81,7 @@ const checks = {
 		await page.keyboard.press('Enter');
 		await page.waitForURL(`${root}/?q=many+small`);
 		await page.getByRole('link', {name: 'Next'}).click();
-		await page.waitForSelector('text=from 51 of 120');
+		await page.waitForSelector('text=31 to 60 of 120');
 		return page;
 	},
 	async 'keyboard'(browser, root) {

@@ -336,6 +336,8 @@ func TestBestAndSearch(t *testing.T) {
 		{"flask", 9, []dist.Name{"flask", "flask-login", "zope-interface"}, 3},
 		{"FLASK", 2, []dist.Name{"flask", "flask-login"}, 3},
 		{"zope.interface", 9, []dist.Name{"zope-interface"}, 1},
+		{"login", 9, []dist.Name{"flask-login"}, 1},
+		{"zope flask", 9, []dist.Name{"zope-interface"}, 1},
 		{"not  interface", 9, []dist.Name{"zope-interface"}, 1},
 		{"", 2, []dist.Name{"flask", "flask-login"}, 4},
 		{"nothing", 9, nil, 0},

@@ -2,6 +2,7 @@ package readme
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -48,7 +49,7 @@ func filter(r io.Reader) (template.HTML, error) {
 	for {
 		switch kind := tokens.Next(); kind {
 		case html.ErrorToken:
-			if err := tokens.Err(); err != io.EOF {
+			if err := tokens.Err(); !errors.Is(err, io.EOF) {
 				return "", fmt.Errorf("readme: %w", err)
 			}
 			for len(f.open) > 0 {

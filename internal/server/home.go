@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	mostListed   = 50  // projects that the page lists at once,
+	mostListed   = 30 // projects that the page lists at once,
+	mostPages    = 1_000_000
 	mostNewest   = 6   // that it shows as new,
 	mostFound    = 10  // that are found while somebody types
 	longestQuery = 200 // bytes of a search
@@ -28,16 +29,16 @@ func searched(r *http.Request) string {
 func (s *Server) home(w *response, r *http.Request) error {
 	query := searched(r)
 	number, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("page"), "1"))
-	if err != nil || number < 1 {
-		return refuse(http.StatusBadRequest, "page must be a number from 1")
+	if err != nil || number < 1 || number > mostPages {
+		return refuse(http.StatusBadRequest, "page must be a number from 1 to "+strconv.Itoa(mostPages))
 	}
-	names, total := s.catalog.Search(query, mostListed*min(number, 1<<20))
+	names, total := s.catalog.Search(query, mostListed*number)
 	page := struct {
 		frame
 		Stats            catalog.Stats
 		Newest, Projects []*catalog.Project
 		Total            int
-		First            int          // number of the first that is listed
+		First, Last      int          // numbers of those that are listed
 		Before, After    template.URL // queries of the neighbouring pages, "" for none
 	}{frame: s.frame(r, "curdling"), Stats: s.catalog.Stats(), Total: total, First: mostListed*(number-1) + 1}
 	page.Home, page.Query = true, query
@@ -49,6 +50,7 @@ func (s *Server) home(w *response, r *http.Request) error {
 	at := func(n int) template.URL {
 		return template.URL(url.Values{"q": {query}, "page": {strconv.Itoa(n)}}.Encode())
 	}
+	page.Last = page.First - 1 + len(page.Projects)
 	if number > 1 {
 		page.Before = at(number - 1)
 	}

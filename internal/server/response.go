@@ -38,6 +38,9 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.status = status
+		if status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect { // net/http writes a page of its own
+			w.Header().Set("Content-Security-Policy", contentPolicy)
+		}
 		if time.Since(w.begun) > w.stall/8 { // else the time that the request came with will do
 			w.putOff()
 		}

@@ -179,6 +179,23 @@ func TestStatus(t *testing.T) {
 		{"GET", "/project/flask/", 301, "/project/flask"},
 		{"GET", "/project/FLASK", 301, "/project/flask"},
 		{"GET", "/project/none", 404, ""},
+		{"GET", "/project/flask/3.0", 200, ""},
+		{"HEAD", "/project/flask/3.0", 200, ""},
+		{"GET", "/project/FLASK/v3.0.0", 301, "/project/flask/3.0"},
+		{"GET", "/project/flask/4", 404, ""},
+		{"GET", "/project/flask/x", 404, ""},
+		{"GET", "/project/flask/3.0/", 404, ""},
+		{"GET", "/project/zope-interface/6.0+local.1", 200, ""},
+		{"GET", "/project/zope-interface/6.0%2Blocal.1", 200, ""},
+		{"GET", "/project/%3Cscript%3E", 404, ""},
+		{"GET", "/?page=2", 200, ""},
+		{"GET", "/?page=99999999999", 400, ""},
+		{"GET", "/?page=0", 400, ""},
+		{"GET", "/?page=x", 400, ""},
+		{"GET", "/search", 200, ""},
+		{"GET", "/search?q=flask", 200, ""},
+		{"GET", "/page.js", 200, ""},
+		{"GET", "/icon.svg", 200, ""},
 		{"GET", "/simple", 301, "/simple/"},
 		{"GET", "/simple/", 200, ""},
 		{"HEAD", "/simple/", 200, ""},
@@ -240,7 +257,7 @@ func TestStatus(t *testing.T) {
 		if r.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s %s: no nosniff", test.method, test.target)
 		}
-		if strings.HasPrefix(r.Header.Get("Content-Type"), "text/html") && test.status == 200 && !strings.HasPrefix(r.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+		if strings.HasPrefix(r.Header.Get("Content-Type"), "text/html") && !strings.HasPrefix(r.Header.Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Errorf("%s %s: a page without a policy", test.method, test.target)
 		}
 		if test.status == 405 && r.Header.Get("Allow") == "" {
@@ -299,7 +316,7 @@ func TestFile(t *testing.T) {
 func TestAuth(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{users: true}, flask)
-	for _, target := range []string{"GET /", "GET /simple/", "GET /simple/flask/", "GET /api/", "GET /api/flask", "GET /s/flask", "GET /p/" + flaskFile, "GET /p/" + flaskFile + ".metadata", "PUT /p/" + zope.Filename(), "POST /", "POST /legacy/", "GET /project/flask", "GET /style.css", "GET /simple/none/"} {
+	for _, target := range []string{"GET /", "GET /simple/", "GET /simple/flask/", "GET /api/", "GET /api/flask", "GET /s/flask", "GET /p/" + flaskFile, "GET /p/" + flaskFile + ".metadata", "PUT /p/" + zope.Filename(), "POST /", "POST /legacy/", "GET /project/flask", "GET /project/flask/3.0", "GET /search?q=flask", "GET /simple/none/"} {
 		method, target, _ := strings.Cut(target, " ")
 		for _, credentials := range []string{"", "alice:wrong", "bob:secret", ":"} {
 			r := httptest.NewRequest(method, target, strings.NewReader("body"))

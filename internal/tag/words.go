@@ -28,8 +28,8 @@ func Describe(tags []Tag) Words {
 			systems[key] = p
 		}
 		pythons = append(pythons, describePython(t))
-		switch {
-		case w.Family == "" || w.Family == p.family:
+		switch w.Family {
+		case "", p.family:
 			w.Family = p.family
 		default:
 			w.Family = "Other systems"
