@@ -24,9 +24,9 @@ func newMemory(limit int64) *memory {
 
 // prepared is an answer in its forms and encodings, as far as somebody asked for them.
 type prepared struct {
-	of       any   // the *catalog.Project or *catalog.File that it is right for
-	bytes    int64 // what it counts for; guarded by memory.mu
-	used     atomic.Bool
+	of       any         // the *catalog.Project or *catalog.File that it is right for
+	bytes    int64       // what it counts for; guarded by memory.mu
+	used     atomic.Bool // again, since room was last made
 	variants [forms][encodings]atomic.Pointer[variant]
 	checked  atomic.Int64 // Unix nanoseconds when a file was last seen to lie in the store
 }
@@ -43,8 +43,7 @@ func (m *memory) get(path string, of any) *prepared {
 		m.kept[path] = p
 		m.mu.Unlock()
 		m.grow(path, p, int64(len(path))+overhead)
-	}
-	if !p.used.Load() {
+	} else if !p.used.Load() {
 		p.used.Store(true)
 	}
 	return p

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,16 +95,22 @@ func TestSlowUpload(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx, stop := context.WithCancel(t.Context())
-			go func() {
+			var sending sync.WaitGroup
+			sending.Go(func() {
 				for i := range 8 {
-					time.Sleep(test.pause)
-					if _, err := conn.Write(flaskBytes[i*len(flaskBytes)/8 : (i+1)*len(flaskBytes)/8]); err != nil || ctx.Err() != nil {
+					select {
+					case <-time.After(test.pause):
+					case <-ctx.Done():
+						return
+					}
+					if _, err := conn.Write(flaskBytes[i*len(flaskBytes)/8 : (i+1)*len(flaskBytes)/8]); err != nil {
 						return
 					}
 				}
-			}()
+			})
 			r, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			stop()
+			sending.Wait()
 			if err != nil || r.StatusCode != test.want {
 				t.Errorf("a part every %v: %v, %v; want %d", test.pause, r, err, test.want)
 			}
