@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
@@ -63,6 +65,8 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 			log.Error("changes made by hand will not be seen", "err", err)
 		}
 	})
+	// What the start took of memory goes back to the system.
+	defer time.AfterFunc(2*time.Second, debug.FreeOSMemory).Stop()
 	projects := held.Stats().Projects
 	plural := "s"
 	if projects == 1 {

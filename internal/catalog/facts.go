@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -41,6 +42,13 @@ func factsOf(f *File) facts {
 		x.UploadTime = f.UploadTime.UnixNano()
 	}
 	return x
+}
+
+// write writes a line.
+func (x facts) write(b *bytes.Buffer) error {
+	encoder := json.NewEncoder(b)
+	encoder.SetEscapeHTML(false) // it is for nobody's page
+	return encoder.Encode(x)
 }
 
 // file makes a File of the facts, nil if they are not of the file that info tells
@@ -129,11 +137,19 @@ func openJournal(dir string, log *slog.Logger) (*journal, map[string]string) {
 	if dir == "" {
 		return j, nil
 	}
-	text, err := os.ReadFile(j.path())
+	f, err := os.Open(j.path())
 	if err != nil {
 		return j, nil // as good as empty
 	}
-	known, lines := readFacts(string(text))
+	defer f.Close()
+	var text strings.Builder // in one piece: it is large
+	if fi, err := f.Stat(); err == nil {
+		text.Grow(int(fi.Size()))
+	}
+	if _, err := io.Copy(&text, f); err != nil {
+		log.Warn("what was learnt of files cannot be read whole; the rest will be read again", "err", err)
+	}
+	known, lines := readFacts(text.String())
 	j.lines = lines
 	return j, known
 }
@@ -147,9 +163,8 @@ func (j *journal) compact(files map[string]*File) {
 		return
 	}
 	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
 	for _, f := range files {
-		if err := encoder.Encode(factsOf(f)); err != nil {
+		if err := factsOf(f).write(&b); err != nil {
 			j.complain(err)
 			return
 		}
@@ -164,14 +179,15 @@ func (j *journal) append(f *File) {
 	if j.dir == "" {
 		return
 	}
-	line, err := json.Marshal(factsOf(f))
+	var line bytes.Buffer
+	err := factsOf(f).write(&line)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err == nil && j.f == nil {
 		err = j.open()
 	}
 	if err == nil {
-		if _, err = j.f.Write(append(line, '\n')); err != nil {
+		if _, err = j.f.Write(line.Bytes()); err != nil {
 			err = errors.Join(err, j.f.Close())
 			j.f = nil
 		}

@@ -16,7 +16,7 @@ func parseFacts(line string) (x facts, ok bool) {
 	return x, json.Unmarshal([]byte(line), &x) == nil
 }
 
-// scanFacts reads a line that has no space between its tokens and no escapes.
+// scanFacts reads a line that has no space between its tokens.
 func scanFacts(line string, x *facts) bool {
 	rest, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "{")
 	for ok {
@@ -80,21 +80,32 @@ func (x *facts) number(key string) *int64 {
 	return nil
 }
 
-// scanString reads a string of ASCII without escapes.
+// scanString reads a string of ASCII without escapes, but for those of <, > and &.
 func scanString(s string) (text, rest string, ok bool) {
 	if s == "" || s[0] != '"' {
 		return "", "", false
 	}
+	escaped := false
 	for i := 1; i < len(s); i++ {
 		switch c := s[i]; {
-		case c == '"':
+		case c == '"' && !escaped:
 			return s[1:i], s[i+1:], true
-		case c == '\\' || c < ' ' || c >= 0x80:
+		case c == '"':
+			text = unescape.Replace(s[1:i])
+			return text, s[i+1:], strings.IndexByte(text, '\\') < 0
+		case c == '\\':
+			escaped = true
+			if i++; i == len(s) || s[i] != 'u' {
+				return "", "", false
+			}
+		case c < ' ' || c >= 0x80:
 			return "", "", false
 		}
 	}
 	return "", "", false
 }
+
+var unescape = strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
 
 func scanNumber(s string) (n int64, rest string, ok bool) {
 	digits := strings.TrimLeft(s, "-0123456789")
