@@ -107,8 +107,9 @@ type Catalog struct {
 	files      map[string]*File
 	sidecars   map[string]*sidecar // by key
 	projects   map[dist.Name]*Project
-	names      []dist.Name // sorted; nil: to be made anew
-	generation uint64      // of names
+	names      []dist.Name        // sorted, as they were before those in renamed came or went
+	renamed    map[dist.Name]bool // names that did
+	generation uint64             // of names
 	bytes      int64
 	expendable int64            // bytes of them that may be evicted
 	uses       map[string]*uses // of files that may be
@@ -133,6 +134,8 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 		recheck: make(chan string, 64),
 		doubts:  make(chan string, 8),
 		uses:    make(map[string]*uses),
+		names:   []dist.Name{},
+		renamed: make(map[dist.Name]bool),
 
 		maxSize: config.MaxSize, sweep: config.Sweep, verifyEvery: config.VerifyEvery,
 		files:    make(map[string]*File),
@@ -204,20 +207,6 @@ func (c *Catalog) File(filename string) *File {
 	return c.files[filename]
 }
 
-// Names gives the names of all projects, sorted, and a number that changes when they do. Read them only.
-func (c *Catalog) Names() (names []dist.Name, generation uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.names == nil {
-		c.names = make([]dist.Name, 0, len(c.projects))
-		for name := range c.projects {
-			c.names = append(c.names, name)
-		}
-		slices.Sort(c.names)
-	}
-	return c.names, c.generation
-}
-
 // Stats counts what is held.
 func (c *Catalog) Stats() Stats {
 	c.mu.RLock()
@@ -279,7 +268,8 @@ func (c *Catalog) put(files ...*File) {
 	for name, added := range byProject {
 		old := c.projects[name]
 		if old == nil {
-			c.names, c.generation = nil, c.generation+1
+			c.renamed[name] = true
+			c.generation++
 		}
 		c.projects[name] = c.marked(old.with(name, added))
 	}
@@ -309,7 +299,8 @@ func (c *Catalog) remove(f *File) {
 		return
 	}
 	delete(c.projects, f.Name)
-	c.names, c.generation = nil, c.generation+1
+	c.renamed[f.Name] = true
+	c.generation++
 }
 
 // count counts a file that comes (1) or goes (-1). The caller holds mu.

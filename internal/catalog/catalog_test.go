@@ -10,8 +10,10 @@ import (
 	"io/fs"
 	"iter"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"curdling/internal/dist"
 	"curdling/internal/store"
@@ -424,6 +427,32 @@ func TestPlainStore(t *testing.T) {
 		last, lastContent := flask("5.0")
 		if _, err := upload(t, c, last, lastContent); !store.IsFull(err) {
 			t.Errorf("upload to a full store: %v", err)
+		}
+	})
+}
+
+// TestNames: the list is right after whatever came and went.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	c, _ := open(t, t.TempDir())
+	rapid.Check(t, func(t *rapid.T) {
+		for _, name := range rapid.SliceOf(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"})).Draw(t, "names") {
+			filename := name + "-1.0-py3-none-any.whl"
+			if c.File(filename) != nil {
+				c.drop(filename)
+				continue
+			}
+			f, err := dist.ParseFilename(filename, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.put(&File{File: f})
+		}
+		_, before := c.Names()
+		names, generation := c.Names()
+		want := slices.Sorted(maps.Keys(c.projects))
+		if !slices.Equal(names, want) || generation != before {
+			t.Fatalf("%v, want %v", names, want)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"curdling/internal/dist"
@@ -20,6 +21,8 @@ type Project struct {
 	Files []*File
 
 	Status, StatusReason string // PEP 792; "" is active
+
+	lower atomic.Pointer[string] // the summary as it is searched, made when it first is
 }
 
 // Offered gives the files that may be had: none where the project is quarantined (PEP 792).
@@ -176,7 +179,7 @@ func (c *Catalog) Search(query string, limit int) (found []dist.Name, total int)
 			if p == nil {
 				continue
 			}
-			summary, i := strings.ToLower(p.Summary()), -1
+			summary, i := p.searchable(), -1
 			if !slices.ContainsFunc(written, func(word string) bool {
 				i++
 				return !strings.Contains(summary, word) && !strings.Contains(string(name), words[i])
@@ -187,6 +190,17 @@ func (c *Catalog) Search(query string, limit int) (found []dist.Name, total int)
 	}
 	found = slices.Concat(ranked[:]...)
 	return found[:min(limit, len(found))], len(found)
+}
+
+// searchable is the summary in lower case.
+func (p *Project) searchable() string {
+	known := p.lower.Load()
+	if known == nil {
+		summary := strings.ToLower(p.Summary())
+		known = &summary
+		p.lower.Store(known)
+	}
+	return *known
 }
 
 func containsAll(s string, words []string) bool {
