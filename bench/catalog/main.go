@@ -50,6 +50,9 @@ func main() {
 func run(server, dir string, counts []string, uploads int) error {
 	fmt.Fprintf(os.Stdout, "%8s %12s %13s %9s %9s %10s %10s %12s %12s\n", "wheels", "first start", "second start", "idle MB", "loaded MB", "page p50", "page p99", "search p50", "search max")
 	for _, count := range counts {
+		if count == "0" {
+			continue
+		}
 		n, err := strconv.Atoi(count)
 		if err != nil {
 			return err

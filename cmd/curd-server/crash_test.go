@@ -37,7 +37,7 @@ func TestKilled(t *testing.T) {
 		var clients sync.WaitGroup
 		for client := range 4 {
 			clients.Go(func() {
-				for i := 0; sent.upload(t, p.url, fmt.Sprintf("p%d-%d-%d", round, client, i)); i++ {
+				for i := 0; sent.upload(t, p.url, fmt.Sprintf("p%d-%d-%d", round, client, i), 50_000); i++ {
 				}
 			})
 		}
@@ -57,6 +57,16 @@ func TestKilled(t *testing.T) {
 	if err := p.stop(); err != nil {
 		t.Errorf("stopped: %v", err)
 	}
+	held := sent.checkFolder(t, dir)
+	t.Logf("%d uploads acknowledged, %d files held, %d sent", len(sent.acknowledged), held, len(sent.content))
+	if len(sent.acknowledged) == 0 {
+		t.Error("no upload came through")
+	}
+}
+
+// checkFolder looks at everything that lies in the folder.
+func (s *wheels) checkFolder(t *testing.T, dir string) (held int) {
+	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -66,14 +76,12 @@ func TestKilled(t *testing.T) {
 			continue
 		}
 		b, err := os.ReadFile(filepath.Join(dir, entry.Name()))
-		if err != nil || sent.content[entry.Name()] != hash(b) {
+		if err != nil || s.content[entry.Name()] != hash(b) {
 			t.Errorf("%s in the folder is not what was sent: %d bytes, %v", entry.Name(), len(b), err)
 		}
+		held++
 	}
-	t.Logf("%d uploads acknowledged, %d files held, %d sent", len(sent.acknowledged), len(entries)-1, len(sent.content))
-	if len(sent.acknowledged) == 0 {
-		t.Error("no upload came through")
-	}
+	return held
 }
 
 // wheels are what clients sent.
@@ -93,9 +101,9 @@ func hash(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// upload sends one wheel, and tells whether the server still lives.
-func (s *wheels) upload(t *testing.T, url, name string) bool {
-	w := wheeltest.Wheel{Name: name, Version: "1.0", Files: map[string]string{"code.py": strings.Repeat(name, rand.IntN(50_000))}}
+// upload sends one wheel of at most so many times its name, and tells whether the server still lives.
+func (s *wheels) upload(t *testing.T, url, name string, most int) bool {
+	w := wheeltest.Wheel{Name: name, Version: "1.0", Files: map[string]string{"code.py": strings.Repeat(name, rand.IntN(most))}}
 	content := wheeltest.Zip(stored(w.Members()))
 	s.mu.Lock()
 	s.content[w.Filename()] = hash(content)

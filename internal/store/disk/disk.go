@@ -36,8 +36,6 @@ type Store struct {
 	root string
 	tmp  string
 	lock *flock.Flock // shared, as long as the store is open
-
-	syncs syncer
 }
 
 var (
@@ -63,7 +61,7 @@ func Open(dir string) (*Store, error) {
 	} else if err := f.Close(); err != nil {
 		return nil, err
 	}
-	s := &Store{root: root, tmp: filepath.Join(root, StateDir, "tmp"), syncs: syncer{waiting: make(map[string]*turn)}}
+	s := &Store{root: root, tmp: filepath.Join(root, StateDir, "tmp")}
 	s.lock = flock.New(filepath.Join(root, StateDir, "lock"))
 	if os.MkdirAll(s.tmp, 0o777) != nil {
 		return s, nil // read-only: nothing to lock, nothing to sweep
@@ -197,7 +195,7 @@ func (s *Store) commit(f *os.File, name string) error {
 		return err
 	}
 	for ; ; dir = filepath.Dir(dir) { // also the folders that were made on the way
-		if err := s.syncs.sync(dir); err != nil {
+		if err := syncDir(dir); err != nil {
 			return errors.Join(err, os.Remove(name))
 		}
 		if dir == s.root {
@@ -231,7 +229,7 @@ func (s *Store) Remove(_ context.Context, key string) error {
 	if err := os.Remove(name); err != nil {
 		return err
 	}
-	return s.syncs.sync(filepath.Dir(name))
+	return syncDir(filepath.Dir(name))
 }
 
 // contextReader fails once its context is done.

@@ -3,13 +3,11 @@ package disk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -223,27 +221,5 @@ func TestQuarantine(t *testing.T) {
 		if err != nil || len(aside) != 2 {
 			t.Errorf("%s put aside: %q, %v", file, aside, err)
 		}
-	}
-}
-
-// TestSyncTogether: many files that come at once all are there, and none waits for ever.
-func TestSyncTogether(t *testing.T) {
-	t.Parallel()
-	s := open(t, t.TempDir())
-	var wg sync.WaitGroup
-	for i := range 50 {
-		wg.Go(func() {
-			if err := s.Create(t.Context(), fmt.Sprintf("d%d/f%d", i%3, i), strings.NewReader("x"), 1); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	n := 0
-	for range s.List(t.Context(), "") {
-		n++
-	}
-	if n != 50 || len(s.syncs.waiting) != 0 {
-		t.Errorf("%d files, %d turns left", n, len(s.syncs.waiting))
 	}
 }

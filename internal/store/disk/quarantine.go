@@ -40,5 +40,5 @@ func (s *Store) Quarantine(_ context.Context, key, reason string) error {
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(folder)) // the file is still in its place
 	}
-	return errors.Join(s.syncs.sync(folder), s.syncs.sync(aside), s.syncs.sync(filepath.Dir(name)), s.syncs.sync(s.root))
+	return errors.Join(syncDir(folder), syncDir(aside), syncDir(filepath.Dir(name)), syncDir(s.root))
 }
