@@ -40,7 +40,7 @@ func (f *inputFlags) registerConstraints(flags *pflag.FlagSet) {
 }
 
 func (f *inputFlags) registerParts(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.groups, "group", nil, "dependency group `NAME` of the lock file, else of the pyproject.toml here; may repeat")
+	flags.StringArrayVar(&f.groups, "group", nil, "dependency group `NAME` of the lock file, else of the pyproject.toml here; PATH:NAME\nis that of another one; may repeat")
 	flags.StringArrayVar(&f.extras, "extra", nil, "extra `NAME` of the lock file or the pyproject.toml of -r; may repeat")
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -119,16 +120,23 @@ func (f *runFlags) readFile(path string, open openFunc) (file requirement.File, 
 
 const pyproject = "pyproject.toml"
 
-// addGroups adds dependency groups (PEP 735) of the pyproject.toml here.
+// addGroups adds dependency groups (PEP 735): NAME of the pyproject.toml here, PATH:NAME of another one.
 func addGroups(o *curd.Options, groups []string) error {
-	if len(groups) == 0 {
-		return nil
-	}
-	p, err := requirement.ReadPyproject(pyproject)
-	if err != nil {
-		return fmt.Errorf("--group reads the dependency groups of the pyproject.toml here: %w", err)
-	}
-	for _, name := range groups {
+	for _, group := range groups {
+		path, name, ok := cutLast(group, ":")
+		switch {
+		case !ok:
+			path, name = pyproject, group
+		case filepath.Base(path) != pyproject:
+			return usageError{fmt.Errorf("--group %s: write NAME, or PATH:NAME with the path of a pyproject.toml", group)}
+		}
+		p, err := requirement.ReadPyproject(path)
+		if !ok && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("--group %s: there is no pyproject.toml here; PATH:%s takes it from the one of that path", group, group)
+		}
+		if err != nil {
+			return fmt.Errorf("--group %s: %w", group, err)
+		}
 		lines, err := p.Group(name)
 		if err != nil {
 			return err
@@ -140,6 +148,13 @@ func addGroups(o *curd.Options, groups []string) error {
 		}
 	}
 	return nil
+}
+
+func cutLast(s, separator string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, separator); i >= 0 {
+		return s[:i], s[i+len(separator):], true
+	}
+	return s, "", false
 }
 
 // addLine adds a requirement.

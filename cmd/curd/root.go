@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"os/user"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -36,6 +38,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	findHome()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -90,6 +93,16 @@ uploaded, so that the first machine warms the cache for all the others.`,
 	root.AddCommand(newConfig())
 	root.AddCommand(newMan())
 	return root
+}
+
+// findHome sets HOME where a service manager or a container left it out, for us and for the programs that we start.
+func findHome() {
+	if _, err := os.UserHomeDir(); err == nil {
+		return
+	}
+	if me, err := user.Current(); err == nil && filepath.IsAbs(me.HomeDir) {
+		_ = os.Setenv("HOME", me.HomeDir) // else there is none, which whoever needs it says
+	}
 }
 
 // userAgent names us to servers.
