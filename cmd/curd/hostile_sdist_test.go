@@ -342,7 +342,7 @@ func processGone(t *testing.T, b *box) {
 		t.Error(err)
 		return
 	}
-	for range 500 {
+	for range 6000 {
 		status, err := os.ReadFile("/proc/" + string(text) + "/stat")
 		if err != nil || strings.Contains(string(status), ") Z ") {
 			return
@@ -363,11 +363,14 @@ func TestEndlessBuild(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for range 3000 {
+	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		if text, _ := os.ReadFile(filepath.Join(b.dir, "pid")); len(text) > 0 {
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
+		if time.Since(start) > maxTime {
+			t.Error("the build does not begin")
+			break
+		}
 	}
 	_ = cmd.Process.Signal(os.Interrupt)
 	_ = cmd.Wait()

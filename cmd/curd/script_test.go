@@ -96,7 +96,8 @@ func makeWheel(ts *testscript.TestScript, _ bool, args []string) {
 	shown(ts, ts.MkAbs(path))
 }
 
-// makeSdist: sdist DIR SOURCE packs a folder, whose name is NAME-VERSION, as DIR/NAME-VERSION.tar.gz.
+// makeSdist: sdist DIR SOURCE packs a folder, whose name is NAME-VERSION, as DIR/NAME-VERSION.tar.gz. Where DIR
+// is served, it waits until the server shows the file.
 func makeSdist(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: sdist DIR SOURCE")
@@ -125,7 +126,9 @@ func makeSdist(ts *testscript.TestScript, _ bool, args []string) {
 	}))
 	ts.Check(w.Close())
 	ts.Check(z.Close())
-	write(ts, filepath.Join(args[0], filepath.Base(root)+".tar.gz"), b.Bytes())
+	path := filepath.Join(args[0], filepath.Base(root)+".tar.gz")
+	write(ts, path, b.Bytes())
+	shown(ts, ts.MkAbs(path))
 }
 
 // makeProject: project DIR NAME VERSION [REQUIREMENT...] makes a project that builds itself. Its module NAME

@@ -402,7 +402,7 @@ def build_wheel(directory, *a):
 		b := newBuilder(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			for range 500 {
+			for range 6000 {
 				if b, _ := os.ReadFile(pids); bytes.Count(b, []byte("\n")) == 2 {
 					break
 				}
@@ -425,7 +425,7 @@ def build_wheel(directory, *a):
 		t.Fatal(list)
 	}
 	for _, pid := range list {
-		for deadline := time.Now().Add(5 * time.Second); alive(pid); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); alive(pid); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Errorf("process %s goes on", pid)
 				break

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,7 +122,7 @@ func run(t *testing.T, c *Catalog) {
 }
 
 // soon is how long a change by hand may take to show: a second on an idle machine, which this may not be.
-const soon = 8 * time.Second
+const soon = time.Minute
 
 // eventually waits until what is held are the named files.
 func eventually(t *testing.T, c *Catalog, want ...string) {
@@ -251,6 +252,7 @@ func TestSlowCopy(t *testing.T) {
 	name, content := flask("3.0")
 	sdist := makeSdist(t, "foo-1.0", "Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n")
 	var wg sync.WaitGroup
+	var late atomic.Bool // the machine was so busy that a copy stood still
 	for file, content := range map[string][]byte{name: content, "foo-1.0.tar.gz": sdist} {
 		wg.Go(func() {
 			f, err := os.Create(filepath.Join(dir, file))
@@ -259,6 +261,7 @@ func TestSlowCopy(t *testing.T) {
 				return
 			}
 			defer f.Close()
+			last := time.Now()
 			for chunk := range 8 {
 				if len(heldFiles(c)) != 0 {
 					t.Errorf("held in the middle of a copy: %q", heldFiles(c))
@@ -266,6 +269,10 @@ func TestSlowCopy(t *testing.T) {
 				if _, err := f.Write(content[chunk*len(content)/8 : (chunk+1)*len(content)/8]); err != nil {
 					t.Error(err)
 				}
+				if time.Since(last) > doubt {
+					late.Store(true)
+				}
+				last = time.Now()
 				if chunk < 7 {
 					time.Sleep(settle / 2)
 				}
@@ -274,7 +281,7 @@ func TestSlowCopy(t *testing.T) {
 	}
 	wg.Wait()
 	eventually(t, c, name, "foo-1.0.tar.gz")
-	if strings.Contains(log.String(), "ignored") {
+	if !late.Load() && strings.Contains(log.String(), "ignored") {
 		t.Errorf("log:\n%s", log)
 	}
 }

@@ -76,7 +76,7 @@ func TestHostileFiles(t *testing.T) {
 		if err != nil && len(err.Error()) > 500 {
 			t.Errorf("%s: the error has %d bytes", path, len(err.Error()))
 		}
-		if took := time.Since(start); took > 10*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%s: took %v", path, took)
 		}
 	}

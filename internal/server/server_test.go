@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -376,7 +377,8 @@ func TestServe(t *testing.T) {
 			answered <- err.Error()
 			return
 		}
-		transport := &http.Transport{}
+		r.Header.Set("Expect", "100-continue") // the body goes when somebody reads it
+		transport := &http.Transport{ExpectContinueTimeout: time.Minute}
 		defer transport.CloseIdleConnections()
 		resp, err := (&http.Client{Transport: transport}).Do(r)
 		if err != nil {
@@ -390,11 +392,17 @@ func TestServe(t *testing.T) {
 	if _, err := writer.Write(content[:100]); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond)
 	stop()
-	time.Sleep(50 * time.Millisecond)
-	if _, err := http.Get(base + "/healthz"); err == nil {
-		t.Error("a new connection was accepted after the server was told to stop")
+	address := listener.Addr().String()
+	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			break
+		}
+		conn.Close()
+		if time.Since(start) > time.Minute {
+			t.Fatal("a new connection was accepted after the server was told to stop")
+		}
 	}
 	if _, err := writer.Write(content[100:]); err != nil {
 		t.Fatal(err)

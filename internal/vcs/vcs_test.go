@@ -361,24 +361,25 @@ func TestContextEnds(t *testing.T) {
 sh -c 'trap "" TERM INT HUP; echo $$ >>`+pids+`; while :; do sleep 0.1; done' &
 while :; do sleep 0.1; done`)
 	ctx, cancel := context.WithCancel(t.Context())
+	var start time.Time
 	go func() {
-		for range 500 {
+		for range 6000 {
 			if b, _ := os.ReadFile(pids); len(b) > 0 {
 				break
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
+		start = time.Now()
 		cancel()
 	}()
-	start := time.Now()
 	if got := refused(t, ctx, source(t, "git+https://example.org/x")); got != "git+https://example.org/x: context canceled" {
 		t.Error(got)
 	}
-	if took := time.Since(start); took > 8*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 	pid := strings.TrimSpace(read(t, pids))
-	for range 100 {
+	for range 3000 {
 		stat, err := os.ReadFile("/proc/" + pid + "/stat")
 		if runtime.GOOS != "linux" || err != nil || strings.Contains(string(stat), ") Z ") {
 			return

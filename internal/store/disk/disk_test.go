@@ -184,7 +184,7 @@ func TestWatch(t *testing.T) {
 			if key != "" && !strings.HasSuffix(key, ".whl") {
 				t.Errorf("step %d: changed(%q)", i, key)
 			}
-		case <-time.After(3 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("step %d went unnoticed", i)
 		}
 		for len(changed) > 0 {
