@@ -5,6 +5,7 @@
 # make lint    the linter alone; make fuzz: every fuzz target for FUZZTIME
 # make stress  kills, interruptions and many processes at once, at length
 # make check-pip, check-uv   curd against the real pip and uv, over the network
+# make check-clients       curd-server against pip from 9 to the newest, uv, poetry, pdm, pipx, twine, flit
 # make check-lock          locks: reproduced, installed by pip and uv, and theirs by curd
 # make check-fit           the platforms of what curd builds, against auditwheel
 # make check-pythons PYTHONS='/usr/bin/python3.9 ...'   what curd installs for other Pythons
@@ -28,7 +29,7 @@ FUZZTIME ?= 10s
 LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
-.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-lock check-pythons check-fit bench man vectors \
+.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-clients check-lock check-pythons check-fit bench man vectors \
 	wheels wheels-test release release-check clean
 
 build:
@@ -83,6 +84,9 @@ check-pythons: build
 
 check-fit: build
 	checks/fit.py bin/curd
+
+check-clients: build
+	checks/clients.py bin/curd-server
 
 check-lock: build
 	checks/lock.py bin/curd "$$(command -v uv)"
