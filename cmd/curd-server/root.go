@@ -58,6 +58,7 @@ type options struct {
 	maxUpload byteSize
 	debug     bool
 	upkeepOptions
+	accessOptions
 }
 
 func newRoot() *cobra.Command {
@@ -72,8 +73,8 @@ it is missing. What is dropped into it or removed shows within a second. What th
 server derives it keeps in DIRECTORY/.curdling, which may be deleted at any time.
 
 The page at http://HOST:PORT/ shows what is held and how to point curd, pip, uv
-and twine at it. Without --user-db everybody who reaches the server may read and
-upload; with it, the users of that file and nobody else.
+and twine at it. Without --user-db and without tokens everybody who reaches the
+server may read and upload; with them, those users and nobody else.
 
 Every option can also be set by a variable (CURD_SERVER_PORT for --port) and in a
 file (--config): 'curd-server config' shows what is in force. A folder that is
@@ -88,6 +89,10 @@ called like a command is served as ./NAME.`,
   htpasswd -B -c users alice
   curd-server -u users wheels
 
+  # everybody may read, a token may upload
+  curd-server token create --user ci --scope upload wheels
+  curd-server --anonymous-read wheels
+
   # on the other machines
   curd install -c http://alice:PASSWORD@HOST:8000 -u flask
   pip install --index-url http://alice:PASSWORD@HOST:8000/simple/ flask`,
@@ -99,6 +104,9 @@ called like a command is served as ./NAME.`,
 			}
 			if o.directory == "" {
 				return usageError{errors.New("one DIRECTORY is needed, not 0")}
+			}
+			if err := o.accessOptions.check(); err != nil {
+				return err
 			}
 			return serve(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -118,6 +126,7 @@ called like a command is served as ./NAME.`,
 	flags.Var(&o.maxUpload, "max-upload", "largest file that is taken: a `SIZE` like 500MB or 2GiB")
 	flags.BoolVarP(&o.debug, "debug", "d", false, "log each request")
 	o.upkeepOptions.add(flags)
-	root.AddCommand(newConfig(root), newMan(), newYank(), newVerify(), newGC())
+	o.accessOptions.add(flags)
+	root.AddCommand(newConfig(root), newMan(), newYank(), newVerify(), newGC(), newToken())
 	return root
 }

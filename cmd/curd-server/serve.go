@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -16,7 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"curdling/internal/auth"
 	"curdling/internal/catalog"
 	"curdling/internal/server"
 	"curdling/internal/store/disk"
@@ -30,12 +31,14 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 
-	var policy auth.Policy
-	if o.userDB != "" {
-		if policy.Users, err = auth.OpenUsers(o.userDB, log); err != nil {
-			return fmt.Errorf("the user database cannot be used: %w", err)
-		}
+	config := server.Config{MaxUpload: int64(o.maxUpload), Log: log}
+	if err := o.configure(&config, o.directory, log); err != nil {
+		return err
 	}
+	if config.Policy, err = o.policy(o.directory, o.userDB, log); err != nil {
+		return err
+	}
+	defer func() { err = cmp.Or(err, config.Audit.Close()) }()
 	listener, err := listen(ctx, o)
 	if err != nil {
 		return err
@@ -60,6 +63,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	defer watching.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	watching.Go(func() { heed(ctx, config, log) })
 	watching.Go(func() {
 		if err := held.Run(ctx); err != nil {
 			log.Error("changes made by hand will not be seen", "err", err)
@@ -72,8 +76,30 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if projects == 1 {
 		plural = ""
 	}
-	fmt.Fprintf(stdout, "serving %s on http://%s, %d project%s\n", o.directory, shown(listener), projects, plural)
-	return server.New(server.Config{Catalog: held, Policy: policy, MaxUpload: int64(o.maxUpload), Log: log}).Serve(ctx, listener)
+	fmt.Fprintf(stdout, "serving %s on %s://%s, %d project%s\n", o.directory, o.scheme(), shown(listener), projects, plural)
+	config.Catalog = held
+	return server.New(config).Serve(ctx, listener)
+}
+
+// heed looks at files anew at SIGHUP, until ctx is done.
+func heed(ctx context.Context, c server.Config, log *slog.Logger) {
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangUp:
+		}
+		if err := c.Audit.Reopen(); err != nil {
+			log.Error("the audit log cannot be closed", "err", err)
+		}
+		if c.Certificate != nil {
+			c.Certificate.Refresh()
+		}
+		log.Info("told to look at the audit log and the certificate anew")
+	}
 }
 
 // shown is an address that a person can use: one that stands for all

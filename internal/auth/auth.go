@@ -1,4 +1,4 @@
-// Package auth knows users, their passwords, and who may do what.
+// Package auth knows users, their passwords and tokens, and who may do what.
 //
 // Users come from an htpasswd file: lines of NAME:HASH, where what follows a
 // second colon or white space is ignored, and empty lines and lines that start
@@ -13,10 +13,21 @@
 // Plain text is no scheme. A line that cannot be used, a name that comes twice
 // and a file without users are errors that name the line and never show the hash.
 //
+// Tokens come from a file of ours ([CreateToken]); they are kept as SHA-256, which
+// is enough for 256 bits of chance. A token stands for its user, may do no more
+// than that user may by name, and needs no password of his.
+//
+// What is wrong is counted, and who is wrong too often has to wait (see limiter).
+//
 // Limits: a file has at most 16 MiB, a password at most 1024 bytes.
 package auth
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
 
 // Action is what somebody wants to do.
 type Action uint8
@@ -28,19 +39,32 @@ const (
 )
 
 // ErrUnauthenticated says that credentials are missing or wrong.
-var ErrUnauthenticated = errors.New("a valid user name and password are needed")
+var ErrUnauthenticated = errors.New("a valid user name and password are needed, or a token")
 
-// Policy tells who may do what. The zero value lets everybody do everything.
-type Policy struct {
-	// Users may read and upload, and nobody else may do either. Nil: everybody may.
-	Users *Users
+// ForbiddenError says that somebody who is known may not do what he wants.
+type ForbiddenError struct{ Reason string }
+
+func (e *ForbiddenError) Error() string { return e.Reason }
+
+// LimitedError says that there were too many wrong passwords.
+type LimitedError struct{ Wait time.Duration }
+
+// Seconds is how long to wait, rounded up; for Retry-After.
+func (e *LimitedError) Seconds() int { return int(math.Ceil(e.Wait.Seconds())) }
+
+func (e *LimitedError) Error() string {
+	return fmt.Sprintf("too many wrong passwords or tokens came from this address or for this user; try again in %d s", e.Seconds())
 }
 
-// Authorize tells whether somebody with these credentials may do what action
-// says: nil or ErrUnauthenticated. Empty credentials are nobody's.
-func (p Policy) Authorize(user, password string, _ Action) error {
-	if p.Users == nil || p.Users.Check(user, password) {
-		return nil
-	}
-	return ErrUnauthenticated
+// Policy tells who may do what. The zero value lets everybody do everything; any
+// field that is set closes the server to those that it does not name.
+type Policy struct {
+	Users  *Users  // who has a password; nil: nobody
+	Tokens *Tokens // nil: there are none
+	// Uploaders may upload, and nobody else may. Nil: all may who are not named by Readers.
+	Uploaders *Names
+	// Readers may read, and so may those who may upload; nobody else may. Nil: all may.
+	Readers *Names
+	// AnonymousRead lets everybody read; credentials that come along are not looked at then.
+	AnonymousRead bool
 }

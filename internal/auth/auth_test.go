@@ -1,14 +1,18 @@
 package auth
 
 import (
+	"encoding/base64"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -142,9 +146,17 @@ func openUsers(t *testing.T, content string) (*Users, *strings.Builder) {
 	return u, log
 }
 
-func TestPolicy(t *testing.T) {
+// send is how a client sends a password.
+func send(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+var here = netip.MustParseAddr("192.0.2.1")
+
+func TestPasswords(t *testing.T) {
 	t.Parallel()
 	u, _ := openUsers(t, "alice:"+hashed["sha1"]+"\nbob:"+hashed["bcrypt"])
+	g := NewGate(Policy{Users: u})
 	for _, test := range []struct {
 		user, password string
 		want           error
@@ -158,50 +170,160 @@ func TestPolicy(t *testing.T) {
 		{"", "", ErrUnauthenticated},
 		{"", "password", ErrUnauthenticated},
 		{"bob", strings.Repeat("x", maxPassword+1), ErrUnauthenticated},
+		{"bob", strings.Repeat("x", maxAuthorization+1), ErrUnauthenticated},
 	} {
-		for _, action := range []Action{Read, Upload} {
-			if err := (Policy{Users: u}).Authorize(test.user, test.password, action); !errors.Is(err, test.want) {
-				t.Errorf("Authorize(%q, %.10q) = %v, want %v", test.user, test.password, err, test.want)
+		for i, action := range []Action{Read, Upload} {
+			from := netip.AddrFrom4([4]byte{10, 0, byte(len(test.password)), byte(i)}) // guesses are not the matter here
+			who, err := g.Authorize(send(test.user, test.password), from, action)
+			if !errors.Is(err, test.want) || err == nil && who.User != test.user {
+				t.Errorf("Authorize(%q, %.10q) = %v, %v, want %v", test.user, test.password, who, err, test.want)
 			}
-			if err := (Policy{}).Authorize(test.user, test.password, action); err != nil {
+			if _, err := NewGate(Policy{}).Authorize(send(test.user, test.password), here, action); err != nil {
 				t.Errorf("without users: %v", err)
 			}
+		}
+	}
+	for _, header := range []string{"", "Basic", "Basic !!!", "Basic YWxpY2U=", "Digest x", "Bearer", "Bearer password"} {
+		if _, err := g.Authorize(header, here, Read); !errors.Is(err, ErrUnauthenticated) {
+			t.Errorf("%q: %v", header, err)
+		}
+	}
+}
+
+// TestWho is the table of who may do what.
+func TestWho(t *testing.T) {
+	t.Parallel()
+	u, _ := openUsers(t, "alice:"+hashed["sha1"]+"\nbob:"+hashed["sha1"]+"\ncarol:"+hashed["sha1"])
+	list := func(names ...string) *Names {
+		n, err := OpenNames(names, slog.Default())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for name, test := range map[string]struct {
+		policy Policy
+		want   string // of alice, bob, carol and nobody: r read, u upload, - neither, 401 in capitals
+	}{
+		"open":                 {Policy{}, "ru ru ru ru"},
+		"users":                {Policy{Users: u}, "ru ru ru RU"},
+		"uploaders":            {Policy{Users: u, Uploaders: list("alice")}, "ru r r RU"},
+		"readers":              {Policy{Users: u, Readers: list("bob")}, "ru r ru RU"},
+		"both":                 {Policy{Users: u, Uploaders: list("alice"), Readers: list("bob")}, "ru r - RU"},
+		"in both":              {Policy{Users: u, Uploaders: list("alice"), Readers: list("alice")}, "ru - - RU"},
+		"anonymous":            {Policy{Users: u, AnonymousRead: true}, "ru ru ru rU"},
+		"anonymous, uploaders": {Policy{Users: u, AnonymousRead: true, Uploaders: list("alice")}, "ru r r rU"},
+		"anonymous alone":      {Policy{AnonymousRead: true}, "rU rU rU rU"},
+		"uploaders alone":      {Policy{Uploaders: list("alice")}, "RU RU RU RU"},
+	} {
+		g := NewGate(test.policy)
+		var got []string
+		for i, user := range []string{"alice", "bob", "carol", ""} {
+			header := send(user, "password")
+			if user == "" {
+				header = ""
+			}
+			may := ""
+			for action, letter := range map[Action]string{Read: "r", Upload: "u"} {
+				from := netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})
+				_, err := g.Authorize(header, from, action)
+				var forbidden *ForbiddenError
+				switch {
+				case errors.Is(err, ErrUnauthenticated):
+					letter = strings.ToUpper(letter)
+				case errors.As(err, &forbidden):
+					letter = ""
+				case err != nil:
+					t.Errorf("%s, %s: %v", name, user, err)
+				}
+				if action == Read {
+					may = letter + may
+				} else {
+					may += letter
+				}
+			}
+			if may == "" {
+				may = "-"
+			}
+			got = append(got, may)
+		}
+		if got := strings.Join(got, " "); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "uploaders")
+		write(t, path, "# who\nbob\n\n carol \r\n")
+		log := new(strings.Builder)
+		n, err := OpenNames([]string{"alice", "@" + path}, slog.New(slog.NewTextHandler(log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(want ...string) {
+			t.Helper()
+			time.Sleep(2 * time.Second)
+			if got := n.All(); !slices.Equal(got, want) {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+		check("alice", "bob", "carol")
+		write(t, path, "dave")
+		check("alice", "dave")
+		write(t, path, "da:ve")
+		check("alice", "dave")
+		if !strings.Contains(log.String(), "uploaders:1") {
+			t.Errorf("log: %s", log)
+		}
+	})
+	for _, bad := range []string{"", "a:b", "a\nb", tokenUser, "@/nonexistent"} {
+		if _, err := OpenNames([]string{bad}, slog.Default()); err == nil {
+			t.Errorf("%q is taken", bad)
 		}
 	}
 }
 
 func TestReload(t *testing.T) {
 	t.Parallel()
-	u, log := openUsers(t, "alice:"+hashed["sha1"])
-	now := time.Now()
-	step := func(name, user string, want bool) {
-		t.Helper()
-		now = now.Add(2 * statEvery)
-		u.refresh(now)
-		if got := u.Check(user, "password"); got != want {
-			t.Errorf("%s: Check(%s) = %v, want %v", name, user, got, want)
+	synctest.Test(t, func(t *testing.T) {
+		log, path := new(strings.Builder), filepath.Join(t.TempDir(), "users")
+		write(t, path, "alice:"+hashed["sha1"])
+		u, err := OpenUsers(path, slog.New(slog.NewTextHandler(log, nil)))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	step("at the start", "alice", true)
-	write(t, u.path, "bob:"+hashed["sha1"])
-	step("changed", "bob", true)
-	step("changed", "alice", false) // though her password was remembered
-	write(t, u.path, "bob:oops")
-	step("broken", "bob", true)
-	step("still broken", "bob", true)
-	if err := os.Remove(u.path); err != nil {
-		t.Fatal(err)
-	}
-	step("missing", "bob", true)
-	step("still missing", "bob", true)
-	write(t, u.path, "alice:"+hashed["des"])
-	step("repaired", "alice", true)
-	if n := strings.Count(log.String(), "level=ERROR"); n != 2 {
-		t.Errorf("%d errors logged, want one for the broken file and one for the missing one:\n%s", n, log)
-	}
-	if strings.Contains(log.String(), "oops") {
-		t.Errorf("the log shows the file's content:\n%s", log)
-	}
+		g := NewGate(Policy{Users: u})
+		step := func(name, user string, want error) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			if _, err := g.Authorize(send(user, "password"), here, Read); !errors.Is(err, want) {
+				t.Errorf("%s: %s: %v, want %v", name, user, err, want)
+			}
+		}
+		step("at the start", "alice", nil)
+		write(t, path, "bob:"+hashed["sha1"])
+		step("changed", "bob", nil)
+		step("changed", "alice", ErrUnauthenticated) // though her password was remembered
+		write(t, path, "bob:oops")
+		step("broken", "bob", nil)
+		step("still broken", "bob", nil)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		step("missing", "bob", nil)
+		step("still missing", "bob", nil)
+		write(t, path, "alice:"+hashed["des"])
+		step("repaired", "alice", nil)
+		if n := strings.Count(log.String(), "level=ERROR"); n != 2 {
+			t.Errorf("%d errors logged, want one for the broken file and one for the missing one:\n%s", n, log)
+		}
+		if strings.Contains(log.String(), "oops") {
+			t.Errorf("the log shows the file's content:\n%s", log)
+		}
+	})
 }
 
 func TestOpenMissing(t *testing.T) {
@@ -215,50 +337,61 @@ func TestOpenMissing(t *testing.T) {
 // same time, none for who comes later, one for each wrong one, and unknown users cost as much.
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
-	u, _ := openUsers(t, "alice:"+hashed["sha1"])
-	var checks atomic.Int32
-	slow := func(password string) bool {
-		checks.Add(1)
-		time.Sleep(50 * time.Millisecond)
-		return password == "password"
-	}
-	g := u.current.Load()
-	g.hashes["alice"], g.decoys = slow, []hash{slow}
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() {
-			if !u.Check("alice", "password") {
-				t.Error("refused")
+	synctest.Test(t, func(t *testing.T) {
+		u, _ := openUsers(t, "alice:"+hashed["sha1"])
+		var checks atomic.Int32
+		slow := func(password string) bool {
+			checks.Add(1)
+			time.Sleep(50 * time.Millisecond)
+			return password == "password"
+		}
+		table := u.file.Get()
+		table.hashes["alice"], table.decoys = slow, []hash{slow}
+		g := NewGate(Policy{Users: u})
+		check := func(user, password string) error {
+			_, err := g.Authorize(send(user, password), here, Read)
+			return err
+		}
+		var wg sync.WaitGroup
+		for range perAddress.burst {
+			wg.Go(func() {
+				if err := check("alice", "password"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if err := check("alice", "password"); err != nil {
+			t.Error(err)
+		}
+		if n := checks.Swap(0); n != 1 {
+			t.Errorf("%d checks for one password, want 1", n)
+		}
+		for _, c := range [][2]string{{"alice", "wrong"}, {"alice", "wrong"}, {"nobody", "password"}} {
+			if err := check(c[0], c[1]); !errors.Is(err, ErrUnauthenticated) {
+				t.Errorf("%s: %v", c, err)
 			}
-		})
-	}
-	wg.Wait()
-	u.Check("alice", "password")
-	if n := checks.Swap(0); n != 1 {
-		t.Errorf("%d checks for one password, want 1", n)
-	}
-	u.Check("alice", "wrong")
-	u.Check("alice", "wrong")
-	if u.Check("nobody", "password") {
-		t.Error("an unknown user came in")
-	}
-	if n := checks.Load(); n != 3 {
-		t.Errorf("%d checks for two wrong passwords and an unknown user, want 3", n)
-	}
+		}
+		if n := checks.Swap(0); n != 3 {
+			t.Errorf("%d checks for two wrong passwords and an unknown user, want 3", n)
+		}
+		time.Sleep(2*rememberFor + time.Second)
+		if err := check("alice", "password"); err != nil || checks.Load() != 1 {
+			t.Errorf("after five minutes: %v, %d checks, want 1", err, checks.Load())
+		}
+	})
 }
 
 func TestRememberedIsBounded(t *testing.T) {
 	t.Parallel()
-	g := &generation{remembered: make(map[mac]time.Time)}
+	g, table := NewGate(Policy{}), &userTable{remembered: make(map[mac]time.Time)}
 	for i := range 2*maxRemembered + 1 {
-		g.remember(mac{byte(i), byte(i >> 8), byte(i >> 16)})
+		m := mac{byte(i), byte(i >> 8), byte(i >> 16)}
+		g.remember(m, nobody)
+		table.remember(m)
 	}
-	if n := len(g.remembered); n > maxRemembered {
+	if n := max(len(g.remembered), len(table.remembered)); n > maxRemembered {
 		t.Errorf("%d remembered, want %d at most", n, maxRemembered)
-	}
-	g.remembered[mac{1}] = time.Now().Add(-time.Second)
-	if g.remembers(mac{1}) {
-		t.Error("remembered longer than it should")
 	}
 }
 
@@ -284,7 +417,7 @@ func FuzzReadHashes(f *testing.F) {
 	})
 }
 
-func BenchmarkCheckRemembered(b *testing.B) {
+func BenchmarkAuthorizeRemembered(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "users")
 	if err := os.WriteFile(path, []byte("alice:"+hashed["bcrypt"]), 0o600); err != nil {
 		b.Fatal(err)
@@ -293,14 +426,13 @@ func BenchmarkCheckRemembered(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	g, header := NewGate(Policy{Users: u}), send("alice", "password")
 	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if !u.Check("alice", "password") {
-				b.Fatal("refused")
-			}
+	for b.Loop() {
+		if _, err := g.Authorize(header, here, Read); err != nil {
+			b.Fatal(err)
 		}
-	})
+	}
 }
 
 func BenchmarkDESCrypt(b *testing.B) {

@@ -33,6 +33,9 @@ type Upload struct {
 	Filename string
 	Size     int64
 	SHA256   string
+	// Allow is asked by Keep whether files of a project may come; its error is
+	// Keep's then. Nil: all may.
+	Allow func(dist.Name) error
 
 	catalog *Catalog
 	spooled *os.File
@@ -89,13 +92,16 @@ func (u *Upload) Discard() {
 func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) {
 	c := u.catalog
 	if held := c.File(u.Filename); held != nil && c.unchanged(ctx, held.info()) {
+		if err := u.allowed(held.Name); err != nil {
+			return false, err
+		}
 		return false, u.compare(held)
 	}
 	f, err := check(u.spooled, u.Size, u.Filename)
 	if err != nil {
 		return false, err
 	}
-	if err := c.takes(f.Name); err != nil {
+	if err := errors.Join(c.takes(f.Name), u.allowed(f.Name)); err != nil {
 		return false, err
 	}
 	if _, err := u.spooled.Seek(0, io.SeekStart); err != nil {
@@ -124,6 +130,13 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 	c.put(f)
 	c.journal.append(f)
 	return true, nil
+}
+
+func (u *Upload) allowed(project dist.Name) error {
+	if u.Allow == nil {
+		return nil
+	}
+	return u.Allow(project)
 }
 
 // compare tells whether the file came that is held.

@@ -42,7 +42,7 @@ func (s *Server) apiProject(w *response, r *http.Request) error {
 		release := apiRelease{Name: name, Version: files[0].Version.String()}
 		for _, f := range files {
 			if !f.Yanked { // a client that knows nothing of it must not take it
-				release.URLs = append(release.URLs, apiURL{base(r) + "/p/" + f.Filename, f.SHA256})
+				release.URLs = append(release.URLs, apiURL{s.base(r) + "/p/" + f.Filename, f.SHA256})
 			}
 		}
 		if release.URLs != nil {

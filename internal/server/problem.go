@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,9 @@ func classify(err error) problem {
 		closed   *catalog.StatusError
 		tooLarge *http.MaxBytesError
 		timeout  net.Error
+		limited  *auth.LimitedError
+		denied   *auth.ForbiddenError
+		unnoted  *auditError
 	)
 	status, detail := http.StatusInternalServerError, "the server could not do it; its log says why"
 	switch {
@@ -50,6 +54,12 @@ func classify(err error) problem {
 		status, detail = refused.status, refused.detail
 	case errors.Is(err, auth.ErrUnauthenticated):
 		status, detail = http.StatusUnauthorized, err.Error()
+	case errors.As(err, &denied):
+		status, detail = http.StatusForbidden, err.Error()
+	case errors.As(err, &limited):
+		status, detail = http.StatusTooManyRequests, err.Error()
+	case errors.As(err, &unnoted):
+		status, detail = unnoted.problem()
 	case errors.As(err, &invalid):
 		status, detail = http.StatusBadRequest, err.Error()
 	case errors.As(err, &conflict):
@@ -79,7 +89,7 @@ func (s *Server) fail(w *response, r *http.Request, err error) {
 	case http.StatusInternalServerError, http.StatusInsufficientStorage:
 		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	case http.StatusConflict:
-		s.log.Warn("refused", "path", r.URL.Path, "user", w.user, "remote", r.RemoteAddr, "err", err)
+		s.log.Warn("refused", "path", r.URL.Path, "user", w.user(), "remote", r.RemoteAddr, "err", err)
 	}
 	if w.status != 0 {
 		return // too late; the length will tell the client
@@ -92,8 +102,12 @@ func (s *Server) fail(w *response, r *http.Request, err error) {
 	for _, name := range []string{"Etag", "Cache-Control", "Content-Disposition", "Content-Location", "Last-Modified", "Content-Length"} {
 		h.Del(name)
 	}
-	if p.Status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", `Basic realm="curdling"`)
+	var limited *auth.LimitedError
+	switch {
+	case p.Status == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", challenge(r))
+	case errors.As(err, &limited):
+		h.Set("Retry-After", strconv.Itoa(limited.Seconds()))
 	}
 	h.Set("Vary", "Accept")
 	accept := r.Header.Get("Accept")

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"curdling/internal/audit"
+	"curdling/internal/auth"
 )
 
 // stride is how many bytes may be written before the time to write is put off;
@@ -27,9 +30,20 @@ type response struct {
 	bytes   int64 // of the body
 	stride  int64 // bytes since the deadline was put off
 	stall   time.Duration
-	drained bool // the request's body was read to its end
-	broke   bool // what was sent ended too early, or could not be read
-	user    string
+	drained bool   // the request's body was read to its end
+	broke   bool   // what was sent ended too early, or could not be read
+	prefix  string // of paths in headers
+	peer    string // whose connection it is; the request may be a client's behind it
+
+	who    *auth.Identity // nil: not known, or not asked
+	upload audit.Entry    // what is known of an upload so far
+}
+
+func (w *response) user() string {
+	if w.who == nil {
+		return ""
+	}
+	return w.who.User
 }
 
 // Unwrap is for http.ResponseController.
@@ -40,6 +54,12 @@ func (w *response) WriteHeader(status int) {
 		w.status = status
 		if status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect { // net/http writes a page of its own
 			w.Header().Set("Content-Security-Policy", contentPolicy)
+		}
+		if w.prefix != "" {
+			outward(w.Header(), w.prefix)
+		}
+		if w.who != nil && w.who.User != "" {
+			makePrivate(w.Header())
 		}
 		if time.Since(w.begun) > w.stall/8 { // else the time that the request came with will do
 			w.putOff()

@@ -22,6 +22,9 @@
 // A client that does not read or send for a minute is cut off, and one that does
 // may take as long as it likes. A header has at most 64 KiB. Pages of other sites
 // cannot have a browser upload.
+//
+// Who may do what an [auth.Policy] says: 401 is for who is not known, 403 for who may not, 429 for who
+// guesses. Each upload, and each that was refused to somebody, stands in the audit log.
 package server
 
 import (
@@ -31,11 +34,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"curdling/internal/audit"
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
@@ -59,19 +64,33 @@ type Config struct {
 	Policy    auth.Policy  // the zero value lets everybody do everything
 	MaxUpload int64        // bytes of one file; 0 is DefaultMaxUpload
 	Log       *slog.Logger // nil is silent; at debug level it is told each request
+
+	Audit       *audit.Log   // is told of each upload; nil: nothing is
+	Certificate *Certificate // for TLS; nil: plain HTTP
+	// TrustedProxies are the addresses of proxies that are believed in who the
+	// client is, its scheme and its host; empty: none is.
+	TrustedProxies []netip.Prefix
+	// PathPrefix is what links begin with, as [CheckPathPrefix] allows; "" is nothing.
+	// Requests are answered with it and without, as proxies may have taken it off.
+	PathPrefix string
 }
 
 // Server is an http.Handler. Make one with [New].
 type Server struct {
 	catalog   *catalog.Catalog
-	policy    auth.Policy
+	gate      *auth.Gate
+	audit     *audit.Log
+	cert      *Certificate
+	proxies   *proxies // nil: none is trusted
+	prefix    string
 	maxUpload int64
 	log       *slog.Logger
 	stall     time.Duration
 	handler   http.Handler
 
-	immutable   []string // Cache-Control of files
-	pageControl string   // Cache-Control of pages
+	// Cache-Control of files and pages, where nobody has to say who he is.
+	immutable   []string
+	pageControl string
 
 	simplePage, file handler // the two that are asked for most
 	memory           *memory
@@ -84,20 +103,22 @@ type Server struct {
 func New(config Config) *Server {
 	s := &Server{
 		catalog:   config.Catalog,
-		policy:    config.Policy,
+		gate:      auth.NewGate(config.Policy),
+		audit:     config.Audit,
+		cert:      config.Certificate,
+		prefix:    config.PathPrefix,
 		maxUpload: cmp.Or(config.MaxUpload, DefaultMaxUpload),
 		log:       cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
 		stall:     stallTimeout,
 		memory:    newMemory(memoryLimit),
 		abouts:    newAbouts(),
 	}
-	// Caches may keep a page as long as they ask each time whether it is still right.
-	share := "public"
-	if s.policy.Users != nil {
-		share = "private"
+	if len(config.TrustedProxies) > 0 {
+		s.proxies = &proxies{trusted: config.TrustedProxies, log: s.log}
 	}
-	s.immutable = []string{share + ", max-age=31536000, immutable"}
-	s.pageControl = share + ", max-age=0, must-revalidate"
+	// Caches may keep a page as long as they ask each time whether it is still right.
+	s.immutable = []string{"public, max-age=31536000, immutable"}
+	s.pageControl = "public, max-age=0, must-revalidate"
 	s.simplePage, s.file = s.allow(auth.Read, s.simpleProject), s.allow(auth.Read, s.getFile)
 	mux := http.NewServeMux()
 	for path, methods := range s.routes() {
@@ -120,7 +141,7 @@ type methods map[string]handler
 
 func (s *Server) routes() map[string]methods {
 	get := func(h handler) methods { return methods{http.MethodGet: s.allow(auth.Read, h)} }
-	form := s.allow(auth.Upload, s.postForm)
+	form := s.upload(s.postForm)
 	return map[string]methods{
 		"/{$}":                   {http.MethodGet: s.allow(auth.Read, s.home), http.MethodPost: form},
 		"/legacy":                {http.MethodPost: form},
@@ -138,7 +159,7 @@ func (s *Server) routes() map[string]methods {
 		"/simple/{$}":           get(s.simpleList),
 		"/simple/{project}":     {http.MethodGet: s.simplePage},
 		"/simple/{project}/{$}": {http.MethodGet: s.simplePage},
-		"/p/{file}":             {http.MethodGet: s.file, http.MethodPut: s.allow(auth.Upload, s.putFile)},
+		"/p/{file}":             {http.MethodGet: s.file, http.MethodPut: s.upload(s.putFile)},
 		"/api":                  get(s.apiList),
 		"/api/{$}":              get(s.apiList),
 		"/api/{project}":        get(s.apiProject),
@@ -176,22 +197,15 @@ func (s *Server) dispatch(m methods) http.Handler {
 	})
 }
 
-// allow lets a handler run for those who may.
-func (s *Server) allow(action auth.Action, h handler) handler {
-	return func(w *response, r *http.Request) error {
-		user, password, _ := r.BasicAuth()
-		if err := s.policy.Authorize(user, password, action); err != nil {
-			return err
-		}
-		w.user = user
-		return h(w, r)
-	}
-}
-
 // ServeHTTP answers a request and tells the log.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer := &response{ResponseWriter: w, control: *http.NewResponseController(w), stall: s.stall, begun: time.Now()}
+	answer := &response{ResponseWriter: w, control: *http.NewResponseController(w), stall: s.stall, begun: time.Now(), prefix: s.prefix, peer: r.RemoteAddr}
 	answer.Header()["X-Content-Type-Options"] = nosniff
+	r = s.local(r)
+	if s.prefix != "" && r.URL.Path == s.prefix { // links are relative to the folder
+		_ = movedTo(answer, r, "/")
+		return
+	}
 	if h := s.direct(r); h == nil {
 		s.handler.ServeHTTP(answer, r)
 	} else if err := h(answer, r); err != nil {
@@ -202,7 +216,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	agent, _, _ := strings.Cut(r.UserAgent(), " ")
 	s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", answer.status, "bytes", answer.bytes,
-		"ms", float64(time.Since(answer.begun).Microseconds())/1000, "user", answer.user, "remote", r.RemoteAddr, "agent", agent)
+		"ms", float64(time.Since(answer.begun).Microseconds())/1000, "user", answer.user(), "remote", r.RemoteAddr, "agent", agent)
 }
 
 var nosniff = []string{"nosniff"}
@@ -234,7 +248,14 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- h.Serve(listener) }()
+	go func() {
+		if s.cert == nil {
+			failed <- h.Serve(listener)
+			return
+		}
+		h.TLSConfig = s.cert.config()
+		failed <- h.ServeTLS(listener, "", "")
+	}()
 	select {
 	case err := <-failed:
 		return err
@@ -271,12 +292,4 @@ func (s *Server) project(r *http.Request) (*catalog.Project, error) {
 		}
 	}
 	return nil, refuse(http.StatusNotFound, "no file of "+clip(r.PathValue("project"))+" is held here")
-}
-
-// base is this server's address as the client wrote it, without a slash at the end.
-func base(r *http.Request) string {
-	if r.TLS != nil {
-		return "https://" + r.Host
-	}
-	return "http://" + r.Host
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/blake2b"
 
 	"curdling/internal/catalog"
+	"curdling/internal/dist"
 )
 
 const (
@@ -48,7 +49,7 @@ func (s *Server) putFile(w *response, r *http.Request) error {
 			}
 		}
 	}
-	u, err := s.receive(filename, content)
+	u, err := s.receive(w, filename, content)
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (s *Server) postForm(w *response, r *http.Request) error {
 			if u != nil {
 				return refuse(http.StatusBadRequest, "the form has two files")
 			}
-			if u, err = s.receive(part.FileName(), part); err != nil {
+			if u, err = s.receive(w, part.FileName(), part); err != nil {
 				return err
 			}
 		case "attestations":
@@ -163,13 +164,26 @@ func (s *Server) body(w *response, r *http.Request) (io.Reader, error) {
 	return body{http.MaxBytesReader(w.ResponseWriter, r.Body, limit), w}, nil
 }
 
-func (s *Server) receive(filename string, content io.Reader) (*catalog.Upload, error) {
+// receive takes the bytes of a file that may be uploaded.
+func (s *Server) receive(w *response, filename string, content io.Reader) (*catalog.Upload, error) {
+	w.upload.File = clip(filename)
+	// What project a source distribution is of, its name alone cannot always tell.
+	if f, err := dist.ParseFilename(filename, ""); err == nil && f.Kind == dist.Wheel {
+		if err := w.mayUpload(f.Name); err != nil {
+			return nil, err
+		}
+	}
 	u, err := s.catalog.Receive(filename, content)
-	if err == nil && u.Size > s.maxUpload {
+	if err != nil {
+		return nil, err
+	}
+	w.upload.Size, w.upload.SHA256 = u.Size, u.SHA256
+	if u.Size > s.maxUpload {
 		u.Discard()
 		return nil, s.tooLarge()
 	}
-	return u, err
+	u.Allow = w.mayUpload
+	return u, nil
 }
 
 func (s *Server) tooLarge() error {
@@ -178,7 +192,7 @@ func (s *Server) tooLarge() error {
 
 // keep has a file held, and attestations that came with it, and says so.
 func (s *Server) keep(w *response, r *http.Request, u *catalog.Upload, attestations ...[]byte) error {
-	created, err := u.Keep(r.Context(), catalog.From{User: w.user})
+	created, err := u.Keep(r.Context(), catalog.From{User: w.user()})
 	if err != nil {
 		return err
 	}
@@ -190,7 +204,14 @@ func (s *Server) keep(w *response, r *http.Request, u *catalog.Upload, attestati
 	status := http.StatusOK
 	if created {
 		status = http.StatusCreated
-		s.log.Info("uploaded", "file", u.Filename, "bytes", u.Size, "sha256", u.SHA256, "user", w.user, "remote", r.RemoteAddr)
+		s.log.Info("uploaded", "file", u.Filename, "bytes", u.Size, "sha256", u.SHA256, "user", w.user(), "remote", r.RemoteAddr)
+	}
+	entry := w.entry(r)
+	entry.Status = status
+	if err := s.audit.Write(entry); err != nil {
+		s.log.Error("an upload was kept and cannot be noted in the audit log", "file", u.Filename, "bytes", u.Size, "sha256", u.SHA256,
+			"status", status, "user", entry.User, "token", entry.Token, "remote", entry.Remote, "err", err)
+		return unaudited(err, "the file was kept")
 	}
 	w.text(status, "ok\n")
 	return nil

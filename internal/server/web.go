@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"curdling/internal/auth"
 	"curdling/internal/readme"
 )
 
@@ -102,17 +103,22 @@ type frame struct {
 	Query   string // in the search
 	URL     string // of the server, as the browser wrote it
 	WithKey string // the same with a place for user and password, where they are needed
+	ToWrite string // the same where they are needed to upload
 	Trust   string // host that pip must be told to trust, "" for none
 }
 
 func (s *Server) frame(r *http.Request, title string) frame {
-	f := frame{Title: title, URL: base(r), Root: "./"}
+	f := frame{Title: title, URL: s.base(r), Root: "./"}
 	if depth := strings.Count(r.URL.EscapedPath(), "/"); depth > 1 {
 		f.Root = strings.Repeat("../", depth-1)
 	}
-	f.WithKey = f.URL
-	if s.policy.Users != nil {
-		f.WithKey = strings.Replace(f.URL, "://", "://USER:PASSWORD@", 1)
+	f.WithKey, f.ToWrite = f.URL, f.URL
+	withKey := strings.Replace(f.URL, "://", "://USER:PASSWORD@", 1)
+	if s.gate.Closed(auth.Read) {
+		f.WithKey = withKey
+	}
+	if s.gate.Closed(auth.Upload) {
+		f.ToWrite = withKey
 	}
 	if u, err := url.Parse(f.URL); err == nil && u.Scheme == "http" && u.Hostname() != "localhost" {
 		if ip := net.ParseIP(u.Hostname()); ip == nil || !ip.IsLoopback() {

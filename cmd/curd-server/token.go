@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"curdling/internal/audit"
+	"curdling/internal/auth"
+)
+
+func newToken() *cobra.Command {
+	token := &cobra.Command{
+		Use:   "token",
+		Short: "create, list and revoke the tokens of API clients",
+		Long: `token creates, lists and revokes tokens, which programs use instead of a
+password. They are kept, hashed, in DIRECTORY/` + tokensFile + `, or where --token-db says;
+a server that runs notices within a second.
+
+A token is the password of the user __token__, or of the user that it was made
+for, or follows 'Authorization: Bearer'.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			return usageError{errors.New("token create, token list or token revoke")}
+		},
+		RunE: func(*cobra.Command, []string) error { return nil },
+	}
+	token.AddCommand(newTokenCreate(), newTokenList(), newTokenRevoke())
+	return token
+}
+
+func newTokenCreate() *cobra.Command {
+	var (
+		files   accessFiles
+		t       auth.Token
+		scope   string
+		expires string
+	)
+	cmd := &cobra.Command{
+		Use:   "create --user NAME [--scope read|upload] [--project GLOB] [--expires WHEN] DIRECTORY",
+		Short: "create a token, and show it this once",
+		Example: `  # a token for CI that may upload what is called acme-... for 90 days
+  curd-server token create --user ci --scope upload --project 'acme-*' --expires 90d wheels
+
+  # what only reads
+  curd-server token create --user laptop wheels`,
+		Args: exactlyOne,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			t.Scope = auth.Scope(scope)
+			if t.Expires, err = parseExpiry(expires, time.Now()); err != nil {
+				return usageError{err}
+			}
+			return createToken(cmd.Context(), args[0], files, t, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+		DisableFlagsInUseLine: true,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&t.User, "user", "", "`NAME` that the token stands for; he needs no password")
+	flags.StringVar(&scope, "scope", string(auth.ScopeRead), "read, or upload (and read)")
+	flags.StringSliceVar(&t.Projects, "project", nil, "upload only projects that match `GLOB`, like acme-* (repeatable; default all)")
+	flags.StringVar(&expires, "expires", "never", "`WHEN` it ends: after 90d, 12h or 2w, on 2027-03-31 (its last day, UTC), at an RFC 3339 time, or never")
+	files.add(flags)
+	return cmd
+}
+
+func createToken(ctx context.Context, directory string, files accessFiles, t auth.Token, stdout, stderr io.Writer) error {
+	if t.User == "" {
+		return usageError{errors.New("--user NAME is needed: whose token is it?")}
+	}
+	path, log := files.tokensPath(directory), files.auditLog(directory)
+	if err := log.Ready(); err != nil {
+		return fmt.Errorf("the audit log cannot be written, and no token was created: %w", err)
+	}
+	defer log.Close()
+	_, err := os.Stat(path)
+	first := errors.Is(err, fs.ErrNotExist)
+	secret, t, err := auth.CreateToken(ctx, path, t)
+	if err != nil {
+		return fmt.Errorf("no token was created: %w", err)
+	}
+	if err := noteToken(log, "token-create", t); err != nil {
+		return fmt.Errorf("the token %s was created, and cannot be noted in the audit log: %w; revoke it, or note it yourself", t.ID, err)
+	}
+	fmt.Fprintf(stderr, "token %s: %s. It is shown this once:\n", t.ID, describe(t))
+	fmt.Fprintln(stdout, secret)
+	fmt.Fprintf(stderr, "use it as the password of the user __token__: TWINE_USERNAME=__token__, https://__token__:TOKEN@HOST/simple/\n")
+	if first {
+		fmt.Fprintf(stderr, "note: this is the first token in %s. From now on a server of this folder is closed:\n"+
+			"without --user-db only tokens let in (--anonymous-read still lets everybody read)\n", path)
+	}
+	return nil
+}
+
+// describe tells what a token is good for.
+func describe(t auth.Token) string {
+	what := t.User + " may read"
+	if t.Scope == auth.ScopeUpload {
+		what += " and upload " + projects(t)
+	}
+	if t.Expires.IsZero() {
+		return what + ", without an end"
+	}
+	return what + " until " + t.Expires.Format(time.RFC3339)
+}
+
+func projects(t auth.Token) string {
+	if len(t.Projects) == 0 {
+		return "all projects"
+	}
+	return strings.Join(t.Projects, ", ")
+}
+
+func newTokenList() *cobra.Command {
+	var files accessFiles
+	cmd := &cobra.Command{
+		Use:   "list DIRECTORY",
+		Short: "list the tokens",
+		Args:  exactlyOne,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			tokens, err := auth.ReadTokens(files.tokensPath(args[0]))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			if len(tokens) == 0 {
+				fmt.Fprintln(cmd.ErrOrStderr(), "there are no tokens")
+				return nil
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "ID\tUSER\tSCOPE\tPROJECTS\tCREATED\tEXPIRES")
+			for _, t := range tokens {
+				ends, what := "never", "-"
+				if !t.Expires.IsZero() {
+					ends = t.Expires.Format(time.RFC3339)
+				}
+				if t.Expired(time.Now()) {
+					ends += " (over)"
+				}
+				if t.Scope == auth.ScopeUpload {
+					what = projects(t)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.User, t.Scope, what, t.Created.Format(time.RFC3339), ends)
+			}
+			return w.Flush()
+		},
+		DisableFlagsInUseLine: true,
+	}
+	files.add(cmd.Flags())
+	return cmd
+}
+
+func newTokenRevoke() *cobra.Command {
+	var files accessFiles
+	cmd := &cobra.Command{
+		Use:   "revoke ID... DIRECTORY",
+		Short: "revoke tokens: they are good for nothing within a second",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 2 {
+				return usageError{errors.New("an ID, as token list shows it, and the DIRECTORY are needed")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ids, directory := args[:len(args)-1], args[len(args)-1]
+			path, log := files.tokensPath(directory), files.auditLog(directory)
+			if _, err := os.Stat(path); err != nil { // and no lock is left beside it
+				return fmt.Errorf("there is no file of tokens: %w", err)
+			}
+			revoked, left, err := auth.RevokeTokens(cmd.Context(), path, ids...)
+			if err != nil {
+				return err
+			}
+			defer log.Close()
+			for _, t := range revoked {
+				fmt.Fprintf(cmd.OutOrStdout(), "revoked %s: %s\n", t.ID, describe(t))
+				err = errors.Join(err, noteToken(log, "token-revoke", t))
+			}
+			if left == 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "note: no token is left. A server of this folder stays closed; to open it to everybody, remove %s and start it again\n", path)
+			}
+			if err != nil {
+				return fmt.Errorf("revoked, and cannot be noted in the audit log: %w", err)
+			}
+			return nil
+		},
+		DisableFlagsInUseLine: true,
+	}
+	files.add(cmd.Flags())
+	return cmd
+}
+
+// noteToken writes to the audit log what was done to a token on this machine.
+func noteToken(log *audit.Log, action string, t auth.Token) error {
+	return log.Write(audit.Entry{Action: action, User: systemUser(), Token: t.ID, Remote: "local", Detail: describe(t)})
+}
+
+func systemUser() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
+}
+
+// parseExpiry reads when a token ends; never is the zero time.
+func parseExpiry(s string, now time.Time) (time.Time, error) {
+	var t time.Time
+	switch day, err := time.Parse(time.DateOnly, s); {
+	case s == "never":
+		return time.Time{}, nil
+	case err == nil:
+		t = day.AddDate(0, 0, 1)
+	default:
+		if t, err = time.Parse(time.RFC3339, s); err != nil {
+			if t, err = after(s, now); err != nil {
+				return time.Time{}, err
+			}
+		}
+	}
+	if !t.After(now) {
+		return time.Time{}, fmt.Errorf("--expires %s: that is over", s)
+	}
+	return t.UTC().Truncate(time.Second), nil
+}
+
+// after adds a span like 90d.
+func after(s string, now time.Time) (time.Time, error) {
+	units := map[string]time.Duration{"m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}
+	digits := strings.TrimRight(s, "mhdw")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	unit, known := units[s[len(digits):]]
+	if err != nil || !known || n <= 0 || n > int64(math.MaxInt64/unit)/2 {
+		return time.Time{}, fmt.Errorf("--expires %q: write a span (12h, 90d, 2w), a day (2027-03-31), an RFC 3339 time, or never", s)
+	}
+	return now.Add(time.Duration(n) * unit), nil
+}
