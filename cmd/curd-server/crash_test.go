@@ -72,7 +72,7 @@ func (s *wheels) checkFolder(t *testing.T, dir string) (held int) {
 		t.Fatal(err)
 	}
 	for _, entry := range entries {
-		if entry.IsDir() {
+		if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
 			continue
 		}
 		b, err := os.ReadFile(filepath.Join(dir, entry.Name()))

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path"
@@ -11,6 +12,7 @@ import (
 )
 
 const (
+	rememberWrong    = time.Minute
 	maxAuthorization = 4 << 10 // bytes of the header
 )
 
@@ -19,7 +21,8 @@ const (
 // Credentials that were right are remembered for five minutes, as a hash under a
 // key that only this process has, until one of the files behind the policy
 // changes: for the address that they came from, so that who guesses elsewhere does not
-// find them out without being counted. Wrong ones are never remembered.
+// find them out without being counted. Wrong ones are remembered for a minute, so that a
+// program that comes again and again with an old password is counted once.
 type Gate struct {
 	policy  Policy
 	key     key
@@ -36,6 +39,7 @@ type Identity struct {
 
 	read, upload string   // why he may not, "" where he may
 	projects     []string // globs of what he may upload; nil: everything
+	wrong        error    // not nil: nobody was let in
 	basis        basis
 	until        time.Time
 }
@@ -99,10 +103,15 @@ func (g *Gate) Authorize(authorization string, from netip.Addr, action Action) (
 	g.mu.RUnlock()
 	if who == nil || who.basis != b || now.After(who.until) {
 		var err error
-		if who, err = g.identify(authorization, from, b); err != nil {
+		if who, err = g.identify(authorization, from, b); errors.Is(err, ErrUnauthenticated) {
+			who = &Identity{wrong: err, basis: b, until: now.Add(rememberWrong)}
+		} else if err != nil {
 			return nil, err
 		}
 		g.remember(m, who)
+	}
+	if who.wrong != nil {
+		return nil, who.wrong
 	}
 	reason := who.read
 	if action == Upload {
@@ -126,7 +135,7 @@ func (g *Gate) remember(m mac, who *Identity) {
 // identify finds out whose credentials these are.
 func (g *Gate) identify(authorization string, from netip.Addr, b basis) (*Identity, error) {
 	user, secret, ok := credentials(authorization)
-	if !ok {
+	if !ok || secret == "" {
 		return nil, ErrUnauthenticated
 	}
 	if id, ok := parseToken(secret); ok {

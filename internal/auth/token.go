@@ -16,6 +16,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"curdling/internal/livefile"
@@ -235,4 +236,6 @@ func normalGlob(glob string) string {
 }
 
 // missing tells of a file that is not there.
-func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}

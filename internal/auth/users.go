@@ -25,7 +25,7 @@ const (
 //
 // A good hash takes long to check, on purpose, so a password that was right is
 // remembered for five minutes, as a hash under a key that only this process
-// has, until the file changes. A wrong one is never remembered, an unknown user's costs
+// has, until the file changes. An unknown user's costs
 // what a known user's does, who come with the same password at the same time share
 // one check, and no more checks run at once than there are processors.
 type Users struct {

@@ -106,7 +106,7 @@ func challenge(r *http.Request) string {
 	if scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		return `Bearer realm="curdling", error="invalid_token"`
 	}
-	return `Basic realm="curdling", charset="UTF-8"`
+	return `Basic realm="curdling"`
 }
 
 // scheme is the one that the client used.

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -62,6 +63,7 @@ type options struct {
 	maxUpload int64
 	sidecars  map[string]string             // file: content, in the folder from the start
 	store     func(*disk.Store) store.Store // puts faults between
+	configure func(*Config)
 }
 
 func newSite(t testing.TB, o options, wheels ...wheeltest.Wheel) *site {
@@ -97,7 +99,11 @@ func newSite(t testing.TB, o options, wheels ...wheeltest.Wheel) *site {
 			t.Fatal(err)
 		}
 	}
-	s.Server = New(Config{Catalog: held, Policy: policy, MaxUpload: o.maxUpload, Log: log})
+	server := Config{Catalog: held, Policy: policy, MaxUpload: o.maxUpload, Log: log}
+	if o.configure != nil {
+		o.configure(&server)
+	}
+	s.Server = New(server)
 	return s
 }
 
@@ -317,10 +323,11 @@ func TestFile(t *testing.T) {
 func TestAuth(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{users: true}, flask)
-	for _, target := range []string{"GET /", "GET /simple/", "GET /simple/flask/", "GET /api/", "GET /api/flask", "GET /s/flask", "GET /p/" + flaskFile, "GET /p/" + flaskFile + ".metadata", "PUT /p/" + zope.Filename(), "POST /", "POST /legacy/", "GET /project/flask", "GET /project/flask/3.0", "GET /search?q=flask", "GET /simple/none/"} {
+	for i, target := range []string{"GET /", "GET /simple/", "GET /simple/flask/", "GET /api/", "GET /api/flask", "GET /s/flask", "GET /p/" + flaskFile, "GET /p/" + flaskFile + ".metadata", "PUT /p/" + zope.Filename(), "POST /", "POST /legacy/", "GET /project/flask", "GET /project/flask/3.0", "GET /search?q=flask", "GET /simple/none/"} {
 		method, target, _ := strings.Cut(target, " ")
 		for _, credentials := range []string{"", "alice:wrong", "bob:secret", ":"} {
 			r := httptest.NewRequest(method, target, strings.NewReader("body"))
+			r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1234", i) // who guesses is slowed down
 			if user, password, ok := strings.Cut(credentials, ":"); ok {
 				r.SetBasicAuth(user, password)
 			}
