@@ -48,9 +48,9 @@ func (c *Catalog) Receive(filename string, r io.Reader) (*Upload, error) {
 	if _, err := dist.ParseFilename(filename, ""); err != nil {
 		return nil, &InvalidError{err}
 	}
-	f, err := c.spool()
+	f, err := c.Spool()
 	if err != nil {
-		return nil, fmt.Errorf("%s: no temporary file: %w", filename, err)
+		return nil, fmt.Errorf("%s: %w", filename, err)
 	}
 	u := &Upload{Filename: filename, catalog: c, spooled: f}
 	h := sha256.New()
@@ -62,12 +62,24 @@ func (c *Catalog) Receive(filename string, r io.Reader) (*Upload, error) {
 	return u, nil
 }
 
-// spool makes a temporary file, in the store where it can take it over.
-func (c *Catalog) spool() (*os.File, error) {
+// Spool makes a temporary file, in the store where it can take it over. Whoever
+// has it removes it, or gives it to [Catalog.Spooled].
+func (c *Catalog) Spool() (f *os.File, err error) {
 	if s, ok := c.store.(store.Spooler); ok {
-		return s.Spool()
+		f, err = s.Spool()
+	} else {
+		f, err = os.CreateTemp("", "curdling-upload-")
 	}
-	return os.CreateTemp("", "curdling-upload-")
+	if err != nil {
+		return nil, fmt.Errorf("no temporary file: %w", err)
+	}
+	return f, nil
+}
+
+// Spooled is [Catalog.Receive] for bytes that lie in a file of [Catalog.Spool]
+// already: size bytes with that sha256. Discard closes and removes the file.
+func (c *Catalog) Spooled(filename string, f *os.File, size int64, sha256 string) *Upload {
+	return &Upload{Filename: filename, Size: size, SHA256: sha256, catalog: c, spooled: f}
 }
 
 // Digest gives another hash of the bytes than sha256, in hex.

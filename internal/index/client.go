@@ -163,6 +163,7 @@ func (c *Client) Project(ctx context.Context, base string, name dist.Name) (*Pro
 			c.forget(u)
 			return nil, fmt.Errorf("GET %s: %w", redact(u), err)
 		}
+		p.Expires = e.Stored.Add(e.Lifetime)
 		return p, nil
 	})
 }

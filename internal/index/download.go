@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	"curdling/internal/dist"
@@ -20,12 +19,34 @@ import (
 // given all its attempts again.
 const goodProgress = 1 << 20
 
+// HashError says that a file is not the one that the index promised.
+type HashError struct{ Filename, URL, Got, Want string } // Got and Want are sha256
+
+func (e *HashError) Error() string {
+	return fmt.Sprintf("%s: sha256 of %s is %s, the index says %s", e.Filename, e.URL, e.Got, e.Want)
+}
+
+// Sink is what a download is written to; an *os.File is one. A sink that is an
+// Announcer too is told how many bytes there will be.
+type Sink interface {
+	io.Writer
+	io.Seeker
+	Truncate(size int64) error
+}
+
+// Announcer is told, before the first byte of each attempt, how many bytes the
+// whole file has; -1 is not known. An error ends the download.
+type Announcer interface {
+	Announce(size int64) error
+}
+
 // Download writes the file f to w from w's start, whatever stood there, and
-// gives its sha256 in hex. A download that breaks is resumed where it broke.
+// gives its sha256 in hex. A download that breaks is resumed where it broke,
+// or, where the server cannot do that, begun again by Seek and Truncate to 0.
 // Another hash or size than f's is an error; unknown ones are not checked.
 // progress, if not nil, is told how many bytes are there; after a restart they
 // can be fewer than before. On an error w holds rubbish. A file: URL is copied.
-func (c *Client) Download(ctx context.Context, f dist.File, w *os.File, progress func(int64)) (string, error) {
+func (c *Client) Download(ctx context.Context, f dist.File, w Sink, progress func(int64)) (string, error) {
 	if progress == nil {
 		progress = func(int64) {}
 	}
@@ -50,7 +71,7 @@ func (c *Client) Download(ctx context.Context, f dist.File, w *os.File, progress
 	}
 	got := hex.EncodeToString(d.sum.Sum(nil))
 	if f.SHA256 != "" && got != f.SHA256 {
-		return "", fmt.Errorf("%s: sha256 of %s is %s, the index says %s", f.Filename, Redact(f.URL), got, f.SHA256)
+		return "", &HashError{f.Filename, Redact(f.URL), got, f.SHA256}
 	}
 	return got, nil
 }
@@ -76,7 +97,7 @@ func (c *Client) receiveFile(ctx context.Context, d *download) error {
 type download struct {
 	file      dist.File
 	url       *url.URL
-	w         *os.File
+	w         Sink
 	sum       hash.Hash // of what is there
 	have      int64     // bytes that are there
 	validator string    // for If-Range; "" where the server gave none
@@ -128,6 +149,15 @@ func (d *download) receive(resp *http.Response) error {
 	}
 	if d.file.Size > 0 && total >= 0 && total != d.file.Size {
 		return refusef("%d bytes, the index says %d", total, d.file.Size)
+	}
+	if a, ok := d.w.(Announcer); ok {
+		size := total
+		if size < 0 && d.file.Size > 0 {
+			size = d.file.Size
+		}
+		if err := a.Announce(size); err != nil {
+			return refuse(err)
+		}
 	}
 	d.validator = validatorOf(resp.Header)
 	if err := d.copy(resp.Body); err != nil {

@@ -62,6 +62,9 @@ type Project struct {
 	Tracks       []string // PEP 708: the pages of the indexes that this one follows
 	Alternates   []string // PEP 708: alternate locations of the project
 	Skipped      []string // file names on the page that are no distribution files of this project
+	// Expires is until when the index wants the page to be used without asking
+	// again. It is in the past, or zero, where each use should ask.
+	Expires time.Time
 }
 
 // ParseProject reads a project's page; base is the page's own URL, against which file URLs are resolved.
@@ -247,6 +250,12 @@ func (r *reader) resolveWhole(ref string) (string, bool) {
 	}
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	return u.String(), true
+}
+
+// IsWebURL tells whether s is an absolute http or https URL.
+func IsWebURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && isWeb(u)
 }
 
 const (

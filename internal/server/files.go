@@ -2,7 +2,9 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"strings"
 	"time"
@@ -31,6 +33,14 @@ func (s *Server) getFile(w *response, r *http.Request) error {
 		return s.getSidecar(w, r, filename, "application/json")
 	}
 	f, err := s.catalog.Offered(filename)
+	if s.mirror != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return s.sendMirrored(w, r, filename)
+		}
+		if err == nil && f.From.Upstream != "" {
+			s.mirror.Hit()
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -111,6 +121,9 @@ func (s *Server) send(w *response, r *http.Request, filename string) error {
 // getMetadata serves a wheel's METADATA.
 func (s *Server) getMetadata(w *response, r *http.Request, filename string) error {
 	f, err := s.catalog.Offered(filename)
+	if s.mirror != nil && errors.Is(err, fs.ErrNotExist) {
+		return s.mirroredMetadata(w, r, filename)
+	}
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
+	"curdling/internal/mirror"
 	"curdling/internal/store"
 )
 
@@ -42,6 +43,9 @@ func classify(err error) problem {
 		conflict *catalog.ConflictError
 		quota    *catalog.QuotaError
 		closed   *catalog.StatusError
+		absent   *mirror.AbsentError
+		theirs   *mirror.ConflictError
+		upstream *mirror.Error
 		tooLarge *http.MaxBytesError
 		timeout  net.Error
 		limited  *auth.LimitedError
@@ -62,16 +66,20 @@ func classify(err error) problem {
 		status, detail = unnoted.problem()
 	case errors.As(err, &invalid):
 		status, detail = http.StatusBadRequest, err.Error()
-	case errors.As(err, &conflict):
+	case errors.As(err, &conflict), errors.As(err, &theirs):
 		status, detail = http.StatusConflict, err.Error()
 	case errors.As(err, &closed):
 		status, detail = http.StatusForbidden, err.Error()
+	case errors.As(err, &absent):
+		status, detail = http.StatusNotFound, err.Error()
 	case errors.As(err, &tooLarge):
 		status, detail = http.StatusRequestEntityTooLarge, "the file is too large for this server"
 	case errors.As(err, &quota):
 		status, detail = http.StatusInsufficientStorage, quota.Error()
 	case store.IsFull(err):
 		status, detail = http.StatusInsufficientStorage, "the server has no room left; nothing was kept"
+	case errors.As(err, &upstream):
+		status, detail = http.StatusBadGateway, "what is held here is served, but for this "+upstream.Error()
 	case errors.Is(err, fs.ErrNotExist):
 		status, detail = http.StatusNotFound, "no such file is held here"
 	case errors.Is(err, errBody) && errors.As(err, &timeout) && timeout.Timeout():

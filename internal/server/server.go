@@ -44,6 +44,7 @@ import (
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
+	"curdling/internal/mirror"
 )
 
 // DefaultMaxUpload is the size in bytes over which files are refused, where nothing else is said.
@@ -61,9 +62,10 @@ const (
 // Config says what to serve.
 type Config struct {
 	Catalog   *catalog.Catalog
-	Policy    auth.Policy  // the zero value lets everybody do everything
-	MaxUpload int64        // bytes of one file; 0 is DefaultMaxUpload
-	Log       *slog.Logger // nil is silent; at debug level it is told each request
+	Mirror    *mirror.Mirror // nil mirrors nothing
+	Policy    auth.Policy    // the zero value lets everybody do everything
+	MaxUpload int64          // bytes of one file; 0 is DefaultMaxUpload
+	Log       *slog.Logger   // nil is silent; at debug level it is told each request
 
 	Audit       *audit.Log   // is told of each upload; nil: nothing is
 	Certificate *Certificate // for TLS; nil: plain HTTP
@@ -78,6 +80,7 @@ type Config struct {
 // Server is an http.Handler. Make one with [New].
 type Server struct {
 	catalog   *catalog.Catalog
+	mirror    *mirror.Mirror // nil: none
 	gate      *auth.Gate
 	audit     *audit.Log
 	cert      *Certificate
@@ -103,6 +106,7 @@ type Server struct {
 func New(config Config) *Server {
 	s := &Server{
 		catalog:   config.Catalog,
+		mirror:    config.Mirror,
 		gate:      auth.NewGate(config.Policy),
 		audit:     config.Audit,
 		cert:      config.Certificate,

@@ -27,7 +27,7 @@ var formTypes = [forms][2]string{
 func (s *Server) simpleProject(w *response, r *http.Request) error {
 	raw := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/simple/"), "/")
 	p := s.catalog.Project(dist.Name(raw))
-	if p == nil || r.URL.Path[len(r.URL.Path)-1] != '/' {
+	if p == nil || s.mirror != nil || r.URL.Path[len(r.URL.Path)-1] != '/' {
 		return s.otherProject(w, r, raw)
 	}
 	return s.simple(w, r, s.memory.get(r.URL.Path, p), func(contentType string) ([]byte, error) {
@@ -43,6 +43,9 @@ func (s *Server) otherProject(w *response, r *http.Request, raw string) error {
 	}
 	if path := "/simple/" + string(name) + "/"; r.URL.Path != path {
 		return movedTo(w, r, path)
+	}
+	if s.mirror != nil {
+		return s.mirroredProject(w, r, name)
 	}
 	s.memory.drop(r.URL.Path)
 	return refuse(http.StatusNotFound, "no file of "+clip(raw)+" is held here")
@@ -98,7 +101,7 @@ func listing(p *catalog.Project) *index.Project {
 	files := make([]dist.File, len(offered))
 	for i, f := range offered {
 		files[i] = f.File
-		files[i].URL = "../../p/" + f.Filename
+		files[i].URL = filesBeside + f.Filename
 		if f.Provenance != "" {
 			files[i].Provenance = "../../p/" + f.Provenance
 		}

@@ -192,7 +192,15 @@ func (s *Server) tooLarge() error {
 
 // keep has a file held, and attestations that came with it, and says so.
 func (s *Server) keep(w *response, r *http.Request, u *catalog.Upload, attestations ...[]byte) error {
-	created, err := u.Keep(r.Context(), catalog.From{User: w.user()})
+	from := catalog.From{}
+	if s.mirror != nil {
+		var err error
+		if from, err = s.mirror.Admit(r.Context(), u.Filename, u.SHA256); err != nil {
+			return err
+		}
+	}
+	from.User = w.user()
+	created, err := u.Keep(r.Context(), from)
 	if err != nil {
 		return err
 	}
