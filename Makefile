@@ -23,7 +23,7 @@ PYTHON  ?= python3
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # The default index is the one of the building machine's pip.
 INDEX   ?= $(shell $(PYTHON) -c 'from pip._internal.models.index import PyPI; print(PyPI.simple_url)' 2>/dev/null)
-LDFLAGS  = -X main.version=$(VERSION)
+LDFLAGS  = -X main.version=$(VERSION) -X main.defaultIndex=$(INDEX)
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 FUZZTIME ?= 10s
 LINT_VERSION = v2.15.0
@@ -33,7 +33,7 @@ TOOLS    = $(CURDIR)/.tools
 	wheels wheels-test release release-check clean
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS) -X main.defaultIndex=$(INDEX)" -o bin/curd ./cmd/curd
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/curd ./cmd/curd
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/curd-server ./cmd/curd-server
 
 demo: build

@@ -14,8 +14,11 @@ import (
 	"curdling/internal/server"
 )
 
-// Set by the build: -ldflags "-X main.version=...".
-var version = "dev"
+// Set by the build: -ldflags "-X main.version=... -X main.defaultIndex=...".
+var (
+	version      = "dev"
+	defaultIndex = "" // root of the index that --upstream pypi means
+)
 
 // Exit codes.
 const (
@@ -59,6 +62,7 @@ type options struct {
 	debug     bool
 	upkeepOptions
 	accessOptions
+	mirrorOptions
 }
 
 func newRoot() *cobra.Command {
@@ -92,6 +96,9 @@ called like a command is served as ./NAME.`,
   # everybody may read, a token may upload
   curd-server token create --user ci --scope upload wheels
   curd-server --anonymous-read wheels
+
+  # also what the default index has: fetched once, when it is asked for
+  curd-server --upstream pypi --private 'acme-*' wheels
 
   # on the other machines
   curd install -c http://alice:PASSWORD@HOST:8000 -u flask
@@ -127,6 +134,7 @@ called like a command is served as ./NAME.`,
 	flags.BoolVarP(&o.debug, "debug", "d", false, "log each request")
 	o.upkeepOptions.add(flags)
 	o.accessOptions.add(flags)
+	o.mirrorOptions.add(flags)
 	root.AddCommand(newConfig(root), newMan(), newYank(), newVerify(), newGC(), newToken())
 	return root
 }

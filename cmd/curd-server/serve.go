@@ -59,6 +59,14 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	defer func() { err = cmp.Or(err, held.Close()) }()
 
+	mirrored, err := o.mirrorOptions.open(held, folder, log)
+	if err != nil {
+		return err
+	}
+	if mirrored != nil {
+		defer func() { err = cmp.Or(err, mirrored.Close()) }()
+	}
+
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -77,7 +85,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		plural = ""
 	}
 	fmt.Fprintf(stdout, "serving %s on %s://%s, %d project%s\n", o.directory, o.scheme(), shown(listener), projects, plural)
-	config.Catalog = held
+	config.Catalog, config.Mirror = held, mirrored
 	return server.New(config).Serve(ctx, listener)
 }
 

@@ -299,7 +299,7 @@ func (f *choiceFlags) choose(o *curd.Options) (err error) {
 	}
 	if f.excludeNewer != "" {
 		var whenErr error
-		o.ExcludeNewer, whenErr = parseWhen(f.excludeNewer, time.Now())
+		o.ExcludeNewer, whenErr = config.ParseCutoff(f.excludeNewer, time.Now())
 		err = errors.Join(err, whenErr)
 	}
 	return err

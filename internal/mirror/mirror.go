@@ -39,7 +39,6 @@ import (
 	"log/slog"
 	"net/url"
 	"path"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -193,7 +192,7 @@ func newUpstream(u Upstream, config Config, log *slog.Logger) (*upstream, error)
 		Refresh: true, Retries: 2, Timeout: pageTimeout,
 	}
 	if config.State != "" {
-		o.Cache = cache(filepath.Join(config.State, u.Name))
+		o.Cache = cache(config.State) // its keys tell upstreams apart
 	} else {
 		o.Cache = new(memory)
 	}
@@ -251,4 +250,15 @@ func (m *Mirror) claim(name dist.Name) error {
 		return fmt.Errorf("%s is private here: somebody put a file of it into the store", name)
 	}
 	return m.claims.add(name)
+}
+
+// PrivateHeld gives the names of which something is held here and that no upstream is asked for, sorted.
+func (m *Mirror) PrivateHeld() (names []dist.Name) {
+	all, _ := m.catalog.Names()
+	for _, name := range all {
+		if m.isPrivate(name, true) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

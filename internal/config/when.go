@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 
 var duration = regexp.MustCompile(`^(?i)P?T?\s*(\d{1,6})\s*(h|hours?|d|days?|w|weeks?)$`)
 
-// parseWhen reads a point in time: a day of UTC, which counts to its end, a time of RFC 3339, or how long before now.
-func parseWhen(s string, now time.Time) (time.Time, error) {
+// ParseCutoff reads the value of --exclude-newer: a day of UTC, which counts to its end, a time of RFC 3339, or how long before now.
+func ParseCutoff(s string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
