@@ -53,11 +53,18 @@ const (
 	longestUse  = time.Hour
 	absentUse   = 30 * time.Second // of the answer that nobody knows a name
 	refusedUse  = 5 * time.Second  // of what an upstream said no to, or what it has and nobody can use
-	patience    = 500 * time.Millisecond
-	pageTimeout = 10 * time.Second // without a sign of life
-	fileTimeout = 15 * time.Second
-	firstByte   = 30 * time.Second // of a file, all attempts together
 )
+
+// waits are how long others are waited for.
+type waits struct {
+	patience  time.Duration // for a page, where there is an older one
+	page      time.Duration // for a sign of life
+	file      time.Duration // likewise
+	firstByte time.Duration // of a file, all attempts together
+	retries   int           // of a file; the waits between them grow to 10 s
+}
+
+var usual = waits{patience: 500 * time.Millisecond, page: 10 * time.Second, file: 15 * time.Second, firstByte: 30 * time.Second, retries: 8}
 
 // Config says what to mirror, and where to.
 type Config struct {
@@ -78,6 +85,8 @@ type Config struct {
 	// Credentials is asked who we are where a URL does not say it; nil knows nobody.
 	Credentials func(*url.URL) (user, password string, ok bool)
 	Log         *slog.Logger // nil is silent
+
+	waits waits // zero is usual
 }
 
 // Upstream is another index.
@@ -116,8 +125,8 @@ type Mirror struct {
 	stop context.CancelFunc
 	work sync.WaitGroup
 
-	now      func() time.Time
-	patience time.Duration
+	now   func() time.Time
+	waits waits
 }
 
 // New makes a mirror. An error names the option that cannot be followed.
@@ -130,7 +139,7 @@ func New(config Config) (*Mirror, error) {
 		transfers: make(map[string]*transfer),
 		failures:  make(map[string]failure),
 		now:       time.Now,
-		patience:  patience,
+		waits:     cmp.Or(config.waits, usual),
 	}
 	m.pages.init()
 	var err error
@@ -144,7 +153,7 @@ func New(config Config) (*Mirror, error) {
 		return nil, fmt.Errorf("the names that are an upstream's: %w", err)
 	}
 	for _, u := range config.Upstreams {
-		one, err := newUpstream(u, config, m.log)
+		one, err := newUpstream(u, config, m.waits, m.log)
 		if err != nil {
 			m.closeUpstreams()
 			return nil, errors.Join(err, m.claims.close())
@@ -182,14 +191,14 @@ type upstream struct {
 	health
 }
 
-func newUpstream(u Upstream, config Config, log *slog.Logger) (*upstream, error) {
+func newUpstream(u Upstream, config Config, waits waits, log *slog.Logger) (*upstream, error) {
 	at, err := url.Parse(u.URL)
 	if err != nil || at.Host == "" || at.Scheme != "http" && at.Scheme != "https" {
 		return nil, fmt.Errorf("upstream %s: %q is not a URL of the form https://HOST/simple/", u.Name, index.Redact(u.URL))
 	}
 	o := index.Options{
 		UserAgent: config.UserAgent, Credentials: config.Credentials, Log: log.With("upstream", u.Name),
-		Refresh: true, Retries: 2, Timeout: pageTimeout,
+		Refresh: true, Retries: 2, Timeout: waits.page,
 	}
 	if config.State != "" {
 		o.Cache = cache(config.State) // its keys tell upstreams apart
@@ -200,7 +209,7 @@ func newUpstream(u Upstream, config Config, log *slog.Logger) (*upstream, error)
 	if one.pages, err = index.New(o); err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 	}
-	o.Retries, o.Timeout = 8, fileTimeout // with the waits between them over half a minute
+	o.Retries, o.Timeout = waits.retries, waits.file
 	if one.files, err = index.New(o); err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 	}

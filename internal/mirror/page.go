@@ -130,7 +130,7 @@ func (m *Mirror) await(ctx context.Context, f *flight, another bool) {
 		}
 		return
 	}
-	wait := m.patience - m.now().Sub(f.began)
+	wait := m.waits.patience - m.now().Sub(f.began)
 	if u := f.at.Load(); u != nil && u.down.Load() {
 		wait = 0
 	}

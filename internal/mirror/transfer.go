@@ -90,7 +90,6 @@ type transfer struct {
 	from  *upstream
 	began time.Time
 	over  chan struct{} // closed when all is done
-	quit  context.CancelCauseFunc
 
 	spool *os.File
 
@@ -123,11 +122,11 @@ func (t *transfer) run() {
 	m := t.m
 	ctx, quit := context.WithCancelCause(m.ctx)
 	defer quit(nil)
-	first := time.AfterFunc(firstByte, func() {
+	first := time.AfterFunc(m.waits.firstByte, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if t.have == 0 {
-			quit(fmt.Errorf("no byte came within %v", firstByte))
+			quit(fmt.Errorf("no byte came within %v", m.waits.firstByte))
 		}
 	})
 	defer first.Stop()
