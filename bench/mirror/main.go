@@ -61,7 +61,7 @@ func run(program, dir string, size, clients int) error {
 			return fmt.Errorf("%s: %w", mode, err)
 		}
 	}
-	return crowd(program, filepath.Join(dir, "crowd"), up)
+	return crowd(program, filepath.Join(dir, "crowd"))
 }
 
 // upstream is an index with one project of one file.
@@ -89,7 +89,7 @@ func newUpstream(size int) (*upstream, error) {
 	up.sha256 = hex.EncodeToString(sum[:])
 	up.wrong = bytes.Clone(up.content)
 	up.wrong[len(up.wrong)/2] ^= 1
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen("127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
@@ -97,9 +97,13 @@ func newUpstream(size int) (*upstream, error) {
 	return up, l.Close()
 }
 
+func listen(address string) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(context.Background(), "tcp", address)
+}
+
 // serve listens until the returned function is called.
 func (up *upstream) serve() (stop func(), err error) {
-	l, err := net.Listen("tcp", up.address)
+	l, err := listen(up.address)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +218,7 @@ type process struct {
 }
 
 func start(program string, args ...string) (*process, error) {
-	p := &process{cmd: exec.Command(program, append([]string{"-H", "127.0.0.1", "-p", "0"}, args...)...)}
+	p := &process{cmd: exec.CommandContext(context.Background(), program, append([]string{"-H", "127.0.0.1", "-p", "0"}, args...)...)}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -259,7 +263,7 @@ const (
 )
 
 // crowd measures pages while others hold connections and upload slowly.
-func crowd(program, dir string, up *upstream) error {
+func crowd(program, dir string) error {
 	s, err := start(program, dir)
 	if err != nil {
 		return err
@@ -275,7 +279,7 @@ func crowd(program, dir string, up *upstream) error {
 	before := s.memory("VmRSS")
 	address := strings.TrimPrefix(s.url, "http://")
 	for range idleConnections {
-		c, err := net.Dial("tcp", address)
+		c, err := new(net.Dialer).DialContext(context.Background(), "tcp", address)
 		if err != nil {
 			return err
 		}

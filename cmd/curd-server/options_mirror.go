@@ -39,8 +39,8 @@ func (o *mirrorOptions) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.offline, "offline", false, "ask no upstream: serve what is held")
 }
 
-// open makes the mirror, nil where there is none.
-func (o *mirrorOptions) open(held *catalog.Catalog, folder *disk.Store, log *slog.Logger) (*mirror.Mirror, error) {
+// openMirror makes the mirror, nil where there is none.
+func (o *mirrorOptions) openMirror(held *catalog.Catalog, folder *disk.Store, log *slog.Logger) (*mirror.Mirror, error) {
 	if len(o.upstreams) == 0 {
 		return nil, nil
 	}

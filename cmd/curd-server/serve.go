@@ -59,7 +59,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	defer func() { err = cmp.Or(err, held.Close()) }()
 
-	mirrored, err := o.mirrorOptions.open(held, folder, log)
+	mirrored, err := o.openMirror(held, folder, log)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,9 @@ func (e *ConflictError) Error() string {
 // AbsentError says why there is no file to be had. It is fs.ErrNotExist.
 type AbsentError struct{ Filename, Why string }
 
-func (e *AbsentError) Error() string        { return e.Filename + ": " + e.Why }
+func (e *AbsentError) Error() string { return e.Filename + ": " + e.Why }
+
+// Is knows fs.ErrNotExist.
 func (e *AbsentError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // candidates are the projects that a file can be of. An old sdist's name can be

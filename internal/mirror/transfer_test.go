@@ -173,7 +173,7 @@ func TestNeverWhole(t *testing.T) {
 		"half, the size is not told":     {file: send(good.content[:n/2], -1), as: func(f published) published { f.size = -1; return f }, tries: 1},
 		"more":                           {file: send(good.content+"x", -1), tries: 1},
 		"right, but its hash is another": {file: send(good.content, n), as: func(f published) published { f.sha256 = sum("x"); return f }, tries: 1},
-		"no hash, and no wheel":          {file: send(string(good.content[:n/2]), n/2), as: func(f published) published { f.sha256, f.size = "-", -1; return f }, tries: 1},
+		"no hash, and no wheel":          {file: send(good.content[:n/2], n/2), as: func(f published) published { f.sha256, f.size = "-", -1; return f }, tries: 1},
 		"gone":                           {file: http.NotFound, tries: 1},
 		"forbidden":                      {file: func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) }, tries: 1},
 	} {
