@@ -63,6 +63,8 @@ type options struct {
 	upkeepOptions
 	accessOptions
 	mirrorOptions
+	limitOptions
+	watchOptions
 }
 
 func newRoot() *cobra.Command {
@@ -131,10 +133,12 @@ called like a command is served as ./NAME.`,
 	flags.Uint16VarP(&o.port, "port", "p", 8000, "`PORT` to listen on; 0 takes a free one")
 	flags.StringVarP(&o.userDB, "user-db", "u", "", "htpasswd file `USER_DB` of those who may read and upload (bcrypt, SHA-crypt, apr1, {SHA}, DES crypt)")
 	flags.Var(&o.maxUpload, "max-upload", "largest file that is taken: a `SIZE` like 500MB or 2GiB")
-	flags.BoolVarP(&o.debug, "debug", "d", false, "log each request")
+	flags.BoolVarP(&o.debug, "debug", "d", false, "log each request, and more")
 	o.upkeepOptions.add(flags)
 	o.accessOptions.add(flags)
 	o.mirrorOptions.add(flags)
-	root.AddCommand(newConfig(root), newMan(), newYank(), newVerify(), newGC(), newToken())
+	o.limitOptions.add(flags)
+	o.watchOptions.add(flags)
+	root.AddCommand(newConfig(root), newHealth(root, &o), newMan(), newYank(), newVerify(), newGC(), newToken())
 	return root
 }

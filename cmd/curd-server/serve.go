@@ -25,33 +25,35 @@ import (
 
 // serve serves until ctx is done and what is in flight then is finished.
 func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
-	level := slog.LevelInfo
-	if o.debug {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-
-	config := server.Config{MaxUpload: int64(o.maxUpload), Log: log}
-	if err := o.configure(&config, o.directory, log); err != nil {
-		return err
-	}
-	if config.Policy, err = o.policy(o.directory, o.userDB, log); err != nil {
-		return err
-	}
-	defer func() { err = cmp.Or(err, config.Audit.Close()) }()
-	listener, err := listen(ctx, o)
+	log, err := o.logger(stderr, o.debug)
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	config, err := o.serverConfig(log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = cmp.Or(err, config.Audit.Close()) }()
+	bound, err := listen(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer bound.Close()
+	listener := server.Limit(bound, server.Connections{Total: o.maxConnections, PerAddress: o.maxConnectionsPerAddress,
+		Exempt: config.Trusts, Silent: config.Certificate != nil})
+	profiles, err := o.listenPprof(ctx)
+	if err != nil {
+		return fmt.Errorf("no profiles: %w", err)
+	}
 
 	folder, err := disk.Open(o.directory)
 	if err != nil {
 		return fmt.Errorf("%s cannot be served: %w; DIRECTORY must be a folder that this user may read", o.directory, err)
 	}
 	defer func() { err = cmp.Or(err, folder.Close()) }()
+	state := filepath.Join(folder.Dir(), disk.StateDir)
 	held, err := catalog.Open(ctx, catalog.Config{
-		Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Log: log,
+		Store: folder, State: state, Log: log,
 		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery,
 	})
 	if err != nil {
@@ -79,14 +81,33 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	})
 	// What the start took of memory goes back to the system.
 	defer time.AfterFunc(2*time.Second, debug.FreeOSMemory).Stop()
-	projects := held.Stats().Projects
-	plural := "s"
-	if projects == 1 {
-		plural = ""
-	}
-	fmt.Fprintf(stdout, "serving %s on %s://%s, %d project%s\n", o.directory, o.scheme(), shown(listener), projects, plural)
+	greet(stdout, o, listener, held.Stats().Projects)
 	config.Catalog, config.Mirror = held, mirrored
-	return server.New(config).Serve(ctx, listener)
+	config.Counters, config.Checks = server.OpenCounters(filepath.Join(state, "counters.json"), log), checks(folder, mirrored)
+	watching.Go(func() { config.Counters.Keep(ctx) })
+	defer config.Counters.Save()
+	s := server.New(config)
+	s.Register(connections(listener)...)
+	if profiles != nil {
+		watching.Go(func() { servePprof(ctx, profiles, s.Metrics(), log) })
+	}
+	return s.Serve(ctx, listener)
+}
+
+// serverConfig is what the options say of the server, but for what it serves.
+func (o *options) serverConfig(log *slog.Logger) (config server.Config, err error) {
+	config = server.Config{
+		MaxUpload: int64(o.maxUpload), Log: log, Version: version,
+		AccessLog: o.accessLog, MetricsOpen: o.metricsOpen, Drain: o.shutdownDelay,
+	}
+	if config.Limits, err = o.limits(); err != nil {
+		return config, err
+	}
+	if err := o.configure(&config, o.directory, log); err != nil {
+		return config, err
+	}
+	config.Policy, err = o.policy(o.directory, o.userDB, log)
+	return config, err
 }
 
 // heed looks at files anew at SIGHUP, until ctx is done.
@@ -108,6 +129,15 @@ func heed(ctx context.Context, c server.Config, log *slog.Logger) {
 		}
 		log.Info("told to look at the audit log and the certificate anew")
 	}
+}
+
+// greet says what is served, and where.
+func greet(stdout io.Writer, o options, l net.Listener, projects int) {
+	plural := "s"
+	if projects == 1 {
+		plural = ""
+	}
+	fmt.Fprintf(stdout, "serving %s on %s://%s, %d project%s\n", o.directory, o.scheme(), shown(l), projects, plural)
 }
 
 // shown is an address that a person can use: one that stands for all

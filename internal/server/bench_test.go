@@ -34,7 +34,7 @@ func benchmark(b *testing.B, o options, target string, want int, headers ...stri
 	small := wheeltest.Wheel{Name: "flask", Version: "3.0", Files: map[string]string{"flask.py": noise(40_000)}}
 	s := newSite(b, o, small, oldFlask, zope)
 	s.log = nil
-	s.Server.log = quiet
+	s.Server.log, s.access = quiet, false
 	if target == "" {
 		target = "/p/" + small.Filename()
 	}

@@ -32,9 +32,33 @@ func (s *Server) getFile(w *response, r *http.Request) error {
 	case strings.HasSuffix(filename, catalog.AttestationsSuffix):
 		return s.getSidecar(w, r, filename, "application/json")
 	}
+	err := s.sendFile(w, r, filename)
+	s.count(w, r, err)
+	return err
+}
+
+// count counts a file that was asked for.
+func (s *Server) count(w *response, r *http.Request, err error) {
+	sent := err == nil && (w.status == http.StatusOK || w.status == http.StatusPartialContent)
+	switch {
+	case r.Method != http.MethodGet:
+		return
+	case w.missed || errors.Is(err, fs.ErrNotExist):
+		s.counters.misses.Add(1)
+	case sent:
+		s.counters.hits.Add(1)
+	}
+	if sent {
+		s.counters.bytes.Add(w.bytes)
+	}
+}
+
+// sendFile sends a file, a small one from memory.
+func (s *Server) sendFile(w *response, r *http.Request, filename string) error {
 	f, err := s.catalog.Offered(filename)
 	if s.mirror != nil {
 		if errors.Is(err, fs.ErrNotExist) {
+			w.missed = true
 			return s.sendMirrored(w, r, filename)
 		}
 		if err == nil && f.From.Upstream != "" {

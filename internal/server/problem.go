@@ -95,6 +95,7 @@ func (s *Server) fail(w *response, r *http.Request, err error) {
 	p := classify(err)
 	switch p.Status {
 	case http.StatusInternalServerError, http.StatusInsufficientStorage:
+		s.metrics.errors.Inc()
 		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	case http.StatusConflict:
 		s.log.Warn("refused", "path", r.URL.Path, "user", w.user(), "remote", r.RemoteAddr, "err", err)

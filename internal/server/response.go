@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -34,6 +35,10 @@ type response struct {
 	broke   bool   // what was sent ended too early, or could not be read
 	prefix  string // of paths in headers
 	peer    string // whose connection it is; the request may be a client's behind it
+
+	route  *route    // never nil
+	missed bool      // the file asked for was not held
+	until  time.Time // when an upload must be there; zero is never
 
 	who    *auth.Identity // nil: not known, or not asked
 	upload audit.Entry    // what is known of an upload so far
@@ -124,6 +129,9 @@ func (w *response) advance(n int64) {
 // errBody is wrapped by errors that are the client's or the network's.
 var errBody = errors.New("the body cannot be read")
 
+// errUploadTime is what an upload ends with that takes too long on the whole.
+var errUploadTime = refuse(http.StatusRequestTimeout, "the upload took longer than this server allows")
+
 // body is a request's body of a client that goes on sending.
 type body struct {
 	r io.Reader
@@ -131,11 +139,23 @@ type body struct {
 }
 
 func (b body) Read(p []byte) (int, error) {
-	_ = b.w.control.SetReadDeadline(time.Now().Add(b.w.stall))
+	now := time.Now()
+	if !b.w.until.IsZero() && now.After(b.w.until) {
+		return 0, errUploadTime
+	}
+	patience := now.Add(b.w.stall)
+	if !b.w.until.IsZero() && b.w.until.Before(patience) {
+		patience = b.w.until
+	}
+	_ = b.w.control.SetReadDeadline(patience)
 	n, err := b.r.Read(p)
 	if err != nil { // the end, mostly: now the client waits for us
 		b.w.drained = errors.Is(err, io.EOF)
 		_ = b.w.control.SetReadDeadline(time.Time{})
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() && patience.Equal(b.w.until) {
+		return n, errUploadTime
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %w", errBody, err)

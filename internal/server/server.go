@@ -12,6 +12,8 @@
 //	GET /api/ and /api/NAME    the original's lists
 //	GET /s/REQUIREMENT         the best file for a requirement
 //	GET /healthz               that the server lives; needs no password
+//	GET /readyz                that it is of use now, and what it stands on; needs no password
+//	GET /metrics               numbers for Prometheus
 //
 // HEAD works wherever GET does. An upload is answered 201, or 200 where the same
 // bytes were held; 400 is a file that is not what its name says, 409 other bytes
@@ -19,8 +21,8 @@
 // problem details (RFC 9457) for programs that accept JSON, a page for browsers,
 // a line of text for the rest.
 //
-// A client that does not read or send for a minute is cut off, and one that does
-// may take as long as it likes. A header has at most 64 KiB. Pages of other sites
+// A client that does not read or send for a minute is cut off, and one that reads
+// may take as long as it likes; see [Limits] for the rest. Pages of other sites
 // cannot have a browser upload.
 //
 // Who may do what an [auth.Policy] says: 401 is for who is not known, 403 for who may not, 429 for who
@@ -56,7 +58,6 @@ const (
 	stallTimeout  = time.Minute      // with nothing read or written
 	finishTimeout = 30 * time.Second // for what is in flight at the end
 	drainTimeout  = 5 * time.Second  // for a body that nobody wants
-	maxHeader     = 64 << 10
 )
 
 // Config says what to serve.
@@ -75,6 +76,15 @@ type Config struct {
 	// PathPrefix is what links begin with, as [CheckPathPrefix] allows; "" is nothing.
 	// Requests are answered with it and without, as proxies may have taken it off.
 	PathPrefix string
+
+	Limits Limits
+
+	AccessLog   bool          // tells the log each request at any level
+	Counters    *Counters     // nil counts for this run alone
+	Checks      []Check       // that /readyz asks
+	MetricsOpen bool          // lets everybody read /metrics; else those who may read
+	Drain       time.Duration // at the end: how long to go on serving while /readyz says that it is the end
+	Version     string        // of the program, for /metrics
 }
 
 // Server is an http.Handler. Make one with [New].
@@ -88,6 +98,7 @@ type Server struct {
 	prefix    string
 	maxUpload int64
 	log       *slog.Logger
+	access    bool // tells the log each request
 	stall     time.Duration
 	handler   http.Handler
 
@@ -95,11 +106,23 @@ type Server struct {
 	immutable   []string
 	pageControl string
 
-	simplePage, file handler // the two that are asked for most
+	simplePage, file direct // the two that are asked for most
 	memory           *memory
 	choices          choices
 	list             atomic.Pointer[listPages]
 	abouts           *abouts
+
+	maxHeader      int
+	pace           *pace         // nil has no limit
+	uploads        chan struct{} // nil has no limit
+	uploadTimeout  time.Duration
+	counters       *Counters
+	metrics        *metrics
+	metricsOpen    bool
+	metricsHandler func() http.Handler
+	readiness      readiness
+	drain          time.Duration
+	draining       atomic.Bool
 }
 
 // New makes a server.
@@ -116,17 +139,32 @@ func New(config Config) *Server {
 		stall:     stallTimeout,
 		memory:    newMemory(memoryLimit),
 		abouts:    newAbouts(),
+
+		maxHeader:     cmp.Or(config.Limits.Header, DefaultMaxHeader),
+		pace:          newPace(config.Limits),
+		uploadTimeout: config.Limits.UploadTimeout,
+		counters:      cmp.Or(config.Counters, new(Counters)),
+		metricsOpen:   config.MetricsOpen,
+		drain:         config.Drain,
 	}
 	if len(config.TrustedProxies) > 0 {
 		s.proxies = &proxies{trusted: config.TrustedProxies, log: s.log}
 	}
+	s.access = config.AccessLog || s.log.Enabled(context.Background(), slog.LevelDebug)
+	if config.Limits.Uploads > 0 {
+		s.uploads = make(chan struct{}, config.Limits.Uploads)
+	}
+	s.readiness.checks, s.readiness.log = config.Checks, s.log
+	s.metrics = newMetrics(s, config.Version)
+	s.metricsHandler = handlerOnce(s)
 	// Caches may keep a page as long as they ask each time whether it is still right.
 	s.immutable = []string{"public, max-age=31536000, immutable"}
 	s.pageControl = "public, max-age=0, must-revalidate"
-	s.simplePage, s.file = s.allow(auth.Read, s.simpleProject), s.allow(auth.Read, s.getFile)
+	s.simplePage = direct{s.allow(auth.Read, s.simpleProject), s.metrics.route("/simple/{project}")}
+	s.file = direct{s.allow(auth.Read, s.getFile), s.metrics.route("/p/{file}")}
 	mux := http.NewServeMux()
 	for path, methods := range s.routes() {
-		mux.Handle(path, s.dispatch(methods))
+		mux.Handle(path, s.dispatch(path, methods))
 	}
 	// A browser sends the password it knows along with any page's form.
 	guard := http.NewCrossOriginProtection()
@@ -145,7 +183,11 @@ type methods map[string]handler
 
 func (s *Server) routes() map[string]methods {
 	get := func(h handler) methods { return methods{http.MethodGet: s.allow(auth.Read, h)} }
-	form := s.upload(s.postForm)
+	form := s.upload(s.bounded(s.postForm))
+	metrics := s.allow(auth.Read, s.getMetrics)
+	if s.metricsOpen {
+		metrics = s.getMetrics
+	}
 	return map[string]methods{
 		"/{$}":                   {http.MethodGet: s.allow(auth.Read, s.home), http.MethodPost: form},
 		"/legacy":                {http.MethodPost: form},
@@ -161,20 +203,23 @@ func (s *Server) routes() map[string]methods {
 
 		"/simple":               get(s.simpleList),
 		"/simple/{$}":           get(s.simpleList),
-		"/simple/{project}":     {http.MethodGet: s.simplePage},
-		"/simple/{project}/{$}": {http.MethodGet: s.simplePage},
-		"/p/{file}":             {http.MethodGet: s.file, http.MethodPut: s.upload(s.putFile)},
+		"/simple/{project}":     {http.MethodGet: s.simplePage.handler},
+		"/simple/{project}/{$}": {http.MethodGet: s.simplePage.handler},
+		"/p/{file}":             {http.MethodGet: s.file.handler, http.MethodPut: s.upload(s.bounded(s.putFile))},
 		"/api":                  get(s.apiList),
 		"/api/{$}":              get(s.apiList),
 		"/api/{project}":        get(s.apiProject),
 		"/s/{requirement}":      get(s.search),
 		"/healthz":              {http.MethodGet: healthy},
+		"/readyz":               {http.MethodGet: s.ready},
+		"/metrics":              {http.MethodGet: metrics},
 		"/":                     {},
 	}
 }
 
 // dispatch chooses by method. No methods at all is no such page.
-func (s *Server) dispatch(m methods) http.Handler {
+func (s *Server) dispatch(path string, m methods) http.Handler {
+	route := s.metrics.route(path)
 	if get, ok := m[http.MethodGet]; ok {
 		m[http.MethodHead] = get
 	}
@@ -186,6 +231,7 @@ func (s *Server) dispatch(m methods) http.Handler {
 	allow := strings.Join(allowed, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := w.(*response)
+		answer.route = route
 		h, ok := m[r.Method]
 		switch {
 		case ok:
@@ -203,44 +249,74 @@ func (s *Server) dispatch(m methods) http.Handler {
 
 // ServeHTTP answers a request and tells the log.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer := &response{ResponseWriter: w, control: *http.NewResponseController(w), stall: s.stall, begun: time.Now(), prefix: s.prefix, peer: r.RemoteAddr}
+	answer := &response{ResponseWriter: w, control: *http.NewResponseController(w), stall: s.stall, begun: time.Now(), prefix: s.prefix, peer: r.RemoteAddr, route: s.metrics.other}
 	answer.Header()["X-Content-Type-Options"] = nosniff
 	r = s.local(r)
+	s.answer(answer, r)
+	took := time.Since(answer.begun)
+	answer.route.observe(cmp.Or(answer.status, http.StatusOK), answer.bytes, took)
+	if s.access {
+		s.logRequest(answer, r, took)
+	}
+}
+
+func (s *Server) answer(w *response, r *http.Request) {
+	if s.pace != nil {
+		if err := s.admit(w, r); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+	}
 	if s.prefix != "" && r.URL.Path == s.prefix { // links are relative to the folder
-		_ = movedTo(answer, r, "/")
+		_ = movedTo(w, r, "/")
 		return
 	}
-	if h := s.direct(r); h == nil {
-		s.handler.ServeHTTP(answer, r)
-	} else if err := h(answer, r); err != nil {
-		s.fail(answer, r, err)
-	}
-	if !s.log.Enabled(r.Context(), slog.LevelDebug) {
+	d := s.direct(r)
+	if d == nil {
+		s.handler.ServeHTTP(w, r)
 		return
+	}
+	w.route = d.route
+	if err := d.handler(w, r); err != nil {
+		s.fail(w, r, err)
+	}
+}
+
+func (s *Server) logRequest(w *response, r *http.Request, took time.Duration) {
+	level := slog.LevelInfo
+	if s.log.Enabled(r.Context(), slog.LevelDebug) {
+		level = slog.LevelDebug
 	}
 	agent, _, _ := strings.Cut(r.UserAgent(), " ")
-	s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", answer.status, "bytes", answer.bytes,
-		"ms", float64(time.Since(answer.begun).Microseconds())/1000, "user", answer.user(), "remote", r.RemoteAddr, "agent", agent)
+	s.log.Log(r.Context(), level, "request", "method", r.Method, "path", r.URL.Path, "status", w.status, "bytes", w.bytes,
+		"ms", float64(took.Microseconds())/1000, "user", w.user(), "remote", r.RemoteAddr, "agent", agent)
 }
 
 var nosniff = []string{"nosniff"}
 
+// direct is a handler that is found without the mux.
+type direct struct {
+	handler handler
+	route   *route
+}
+
 // direct gives the handler of a project's page or a file, which are most of what is asked for; nil for all else.
-func (s *Server) direct(r *http.Request) handler {
+func (s *Server) direct(r *http.Request) *direct {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return nil
 	}
 	if name, ok := strings.CutPrefix(r.URL.Path, "/p/"); ok && name != "" && strings.IndexByte(name, '/') < 0 {
-		return s.file
+		return &s.file
 	}
 	if name, ok := strings.CutPrefix(r.URL.Path, "/simple/"); ok && strings.IndexByte(name, '/') == len(name)-1 && len(name) > 1 {
-		return s.simplePage
+		return &s.simplePage
 	}
 	return nil
 }
 
 // Serve accepts connections until ctx is done, then finishes what is in flight,
-// for half a minute at most.
+// for half a minute at most. Before that it may go on for a while with /readyz
+// answering 503, so that whoever sends requests here sends them elsewhere.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	h := &http.Server{
 		Handler:           s,
@@ -248,7 +324,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		WriteTimeout:      s.stall, // put off as long as something moves
-		MaxHeaderBytes:    maxHeader,
+		MaxHeaderBytes:    s.maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
@@ -264,6 +340,14 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	if s.drain > 0 {
+		select {
+		case err := <-failed:
+			return err
+		case <-time.After(s.drain):
+		}
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()

@@ -37,6 +37,8 @@ type site struct {
 	*Server
 	dir string
 	log *logged
+
+	connections Connections
 }
 
 // logged is a log that can be read while it is written.
@@ -59,11 +61,12 @@ func (l *logged) String() string {
 
 // options of a site.
 type options struct {
-	users     bool // alice with the password secret
-	maxUpload int64
-	sidecars  map[string]string             // file: content, in the folder from the start
-	store     func(*disk.Store) store.Store // puts faults between
-	configure func(*Config)
+	users       bool // alice with the password secret
+	maxUpload   int64
+	sidecars    map[string]string             // file: content, in the folder from the start
+	store       func(*disk.Store) store.Store // puts faults between
+	configure   func(*Config)
+	connections Connections
 }
 
 func newSite(t testing.TB, o options, wheels ...wheeltest.Wheel) *site {
@@ -104,6 +107,7 @@ func newSite(t testing.TB, o options, wheels ...wheeltest.Wheel) *site {
 		o.configure(&server)
 	}
 	s.Server = New(server)
+	s.connections = o.connections
 	return s
 }
 

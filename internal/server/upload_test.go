@@ -40,7 +40,7 @@ func (s *site) start(t testing.TB) string {
 	listener := listen(t)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, listener) }()
+	go func() { done <- s.Serve(ctx, Limit(listener, s.connections)) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
