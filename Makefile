@@ -10,6 +10,7 @@
 # make check-fit           the platforms of what curd builds, against auditwheel
 # make check-pythons PYTHONS='/usr/bin/python3.9 ...'   what curd installs for other Pythons
 # make check-page          the server's pages in Debian's chromium, with screenshots in bin/page
+# make check-image   builds the image with buildah and runs it as it is meant to be run (as root, on Linux)
 # make bench   the solver on its hardest universes
 # make man     the manual pages into man/
 # make vectors SEED=n   hold the foundations against Python's newest `packaging`
@@ -29,7 +30,7 @@ FUZZTIME ?= 10s
 LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
-.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-clients check-lock check-pythons check-fit bench man vectors \
+.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-clients check-lock check-pythons check-fit check-image bench man vectors \
 	wheels wheels-test release release-check clean
 
 build:
@@ -98,8 +99,13 @@ check-page: build
 bench:
 	bench/resolve/run.sh
 
+# It needs root, buildah, and pip's index for flask.
+check-image:
+	checks/image.sh
+
 man: build
 	bin/curd man man
+	bin/curd-server man man
 
 VECTORS = version tag dist marker requirement metadata lock config
 vectors:

@@ -77,7 +77,7 @@ func (r *release) archives(ctx context.Context) error {
 // documentation is what is the same on all platforms.
 func (r *release) documentation(ctx context.Context) ([]member, error) {
 	members := []member{{"THIRD-PARTY-NOTICES", 0o644, r.notices}}
-	for _, name := range []string{"LICENSE", "README.md", "docs/install.md"} {
+	for _, name := range []string{"LICENSE", "README.md", "docs/guide.md", "docs/server.md"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			return nil, err
@@ -85,8 +85,10 @@ func (r *release) documentation(ctx context.Context) ([]member, error) {
 		members = append(members, member{path.Base(name), 0o644, text})
 	}
 	manuals := filepath.Join(r.built, "man")
-	if _, err := r.runHost(ctx, "curd", "man", manuals); err != nil {
-		return nil, err
+	for _, program := range programs {
+		if _, err := r.runHost(ctx, program, "man", manuals); err != nil {
+			return nil, err
+		}
 	}
 	pages, err := os.ReadDir(manuals)
 	if err != nil {
