@@ -4,6 +4,7 @@
 # make check   all that must hold before a change is done
 # make lint    the linter alone; make fuzz: every fuzz target for FUZZTIME
 # make stress  kills, interruptions and many processes at once, at length
+# make stress-server   a minute of mixed load on a server that is killed each 5 s; full and read-only disks (as root)
 # make check-pip, check-uv   curd against the real pip and uv, over the network
 # make check-clients       curd-server against pip from 9 to the newest, uv, poetry, pdm, pipx, twine, flit
 # make check-lock          locks: reproduced, installed by pip and uv, and theirs by curd
@@ -11,6 +12,7 @@
 # make check-pythons PYTHONS='/usr/bin/python3.9 ...'   what curd installs for other Pythons
 # make check-page          the server's pages in Debian's chromium, with screenshots in bin/page
 # make check-image   builds the image with buildah and runs it as it is meant to be run (as root, on Linux)
+# make bench-catalog BENCH_DIR=/dev/shm   curd-server on folders of up to 200,000 wheels
 # make bench   the solver on its hardest universes
 # make man     the manual pages into man/
 # make vectors SEED=n   hold the foundations against Python's newest `packaging`
@@ -30,7 +32,8 @@ FUZZTIME ?= 10s
 LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
-.PHONY: build demo test race check lint fmt cross fuzz stress check-pip check-uv check-clients check-lock check-pythons check-fit check-image bench man vectors \
+.PHONY: build demo test race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit \
+	check-page check-image bench bench-catalog man vectors \
 	wheels wheels-test release release-check clean
 
 build:
@@ -73,6 +76,9 @@ fuzz:
 stress:
 	CURDLING_STRESS=50 $(GO) test -count=1 -v -timeout 60m -run 'TestManyProcesses|TestKilled|TestInterrupted' ./cmd/curd
 
+stress-server:
+	CURDLING_STRESS_SERVER=60 $(GO) test -count=1 -v -timeout 10m -run 'TestMixedLoad|TestFullAndReadOnly' ./cmd/curd-server
+
 # What curd installs against what pip installs; what it resolves against uv. These dial the default index.
 check-pip: build
 	checks/pip.py bin/curd
@@ -102,6 +108,10 @@ bench:
 # It needs root, buildah, and pip's index for flask.
 check-image:
 	checks/image.sh
+
+# How a server starts, answers and takes uploads with 2,000, 20,000 and 200,000 wheels.
+bench-catalog: build
+	$(GO) run ./bench/catalog -server bin/curd-server -dir "$${BENCH_DIR:-/tmp}"
 
 man: build
 	bin/curd man man
