@@ -143,26 +143,42 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 		projects: make(map[dist.Name]*Project),
 		ignored:  make(map[string]stamp),
 	}
-	journal, known := openJournal(config.State, c.log)
-	c.journal, journal.guest = journal, config.Guest
-	infos, err := c.reconcile(ctx)
-	if err != nil {
+	var (
+		known map[string]string
+		infos []store.Info
+		both  errgroup.Group
+	)
+	both.Go(func() error {
+		c.journal, known = openJournal(config.State, c.log)
+		c.journal.guest = config.Guest
+		return nil
+	})
+	both.Go(func() (err error) {
+		infos, err = c.reconcile(ctx)
+		return err
+	})
+	if err := both.Wait(); err != nil {
 		return nil, err
 	}
 	found, fresh := remember(infos, known)
+	var beside []store.Info
 	fresh = slices.DeleteFunc(fresh, func(info store.Info) bool {
-		_, _, beside := splitSidecar(info.Key)
-		if beside {
-			c.examine(ctx, info.Key, 0)
+		_, _, ok := splitSidecar(info.Key)
+		if ok {
+			beside = append(beside, info)
 		}
-		return beside
+		return ok
 	})
+	if err := c.readNew(ctx, beside, 24*time.Hour); err != nil {
+		return nil, err
+	}
+	c.files = make(map[string]*File, len(found))
 	c.put(found...)
 	if err := c.readNew(ctx, fresh, cmp.Or(config.Patience, 3*time.Second)); err != nil {
 		return nil, err
 	}
 	c.loadUses()
-	journal.compact(c.files)
+	c.journal.compact(c.files)
 	return c, nil
 }
 

@@ -161,6 +161,9 @@ func (c *Catalog) note(key string, s *sidecar) {
 
 // dressed is f with what its sidecars say. The caller holds mu.
 func (c *Catalog) dressed(f *File) *File {
+	if len(c.sidecars) == 0 && !f.Yanked && f.Provenance == "" {
+		return f
+	}
 	again, provenance := *f, f.Filename+ProvenanceSuffix
 	again.Yanked, again.YankedReason, again.Provenance = false, "", ""
 	if s := c.sidecars[f.Filename+YankedSuffix]; s != nil {

@@ -151,7 +151,7 @@ func (c *Catalog) follow(ctx context.Context, changed <-chan string) {
 
 // reconcile lists the store, drops what is gone, and gives what is new or changed.
 func (c *Catalog) reconcile(ctx context.Context) (fresh []store.Info, err error) {
-	there := make(map[string]bool)
+	there := make(map[string]bool, c.Stats().Files)
 	for info, err := range c.store.List(ctx, "") {
 		if err != nil {
 			return nil, err
