@@ -15,6 +15,7 @@ import (
 func newGC() *cobra.Command {
 	var maxSize byteSize
 	var dryRun bool
+	var files accessFiles
 	c := &cobra.Command{
 		Use:   "gc [--dry-run] [--max-size SIZE] DIRECTORY",
 		Short: "remove what can be had again until the rest fits",
@@ -25,17 +26,18 @@ Without --max-size it only says what is held. A server may run meanwhile.`,
 		Example: `  curd-server gc --dry-run --max-size 100GB wheels`,
 		Args:    exactlyOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return gc(cmd.Context(), args[0], int64(maxSize), dryRun, cmd.OutOrStdout())
+			return gc(cmd.Context(), args[0], int64(maxSize), dryRun, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 		DisableFlagsInUseLine: true,
 	}
 	c.Flags().Var(&maxSize, "max-size", "what may stay, a `SIZE` like 100GB")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would go")
+	files.add(c.Flags())
 	return c
 }
 
-func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, stdout io.Writer) (err error) {
-	held, done, err := visit(ctx, directory, 24*time.Hour)
+func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, files accessFiles, stdout, stderr io.Writer) (err error) {
+	held, done, err := visit(ctx, directory, 24*time.Hour, files, stderr)
 	if err != nil {
 		return err
 	}
@@ -49,7 +51,7 @@ func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, stdou
 	if dryRun {
 		did = "would remove"
 	}
-	files, bytes := 0, int64(0)
+	count, bytes := 0, int64(0)
 	for _, x := range held.Evictable(maxSize) {
 		if !dryRun {
 			if err := held.Evict(ctx, x); err != nil {
@@ -57,9 +59,9 @@ func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, stdou
 			}
 		}
 		fmt.Fprintf(stdout, "%s %s, %s: %s\n", did, x.Filename, sizeText(x.Size), reason(x))
-		files, bytes = files+1, bytes+x.Size
+		count, bytes = count+1, bytes+x.Size
 	}
-	fmt.Fprintf(stdout, "%s %d files, %s\n", did, files, sizeText(bytes))
+	fmt.Fprintf(stdout, "%s %d files, %s\n", did, count, sizeText(bytes))
 	if left := stats.Bytes - bytes; left > maxSize {
 		return fmt.Errorf("%s are left, more than %s: none of it can be had again", sizeText(left), sizeText(maxSize))
 	}

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"curdling/internal/audit"
+	"curdling/internal/catalog"
 )
 
 // upkeepOptions say how a server stays well.
@@ -18,4 +22,14 @@ func (o *upkeepOptions) add(flags *pflag.FlagSet) {
 	flags.Var(&o.maxSize, "max-size", "hold at most a `SIZE` like 200GB: files of upstreams go for new ones, then builds; uploads and files put there by hand never go")
 	flags.DurationVar(&o.sweep, "sweep", o.sweep, "list DIRECTORY every `DURATION` for changes that the system did not tell of; 0 never does")
 	flags.DurationVar(&o.verifyEvery, "verify-every", 0, "read all files anew every `DURATION`, like 168h, slowly, and put damaged ones aside; 0 never does")
+}
+
+// noteRemovals writes to the audit log what was evicted or put aside, by a user or by the server itself, "".
+func noteRemovals(to *audit.Log, user string, log *slog.Logger) func(catalog.Removal) {
+	return func(r catalog.Removal) {
+		err := to.Write(audit.Entry{Action: r.Action, User: user, File: r.Filename, SHA256: r.SHA256, Size: r.Size, Remote: "local", Detail: r.Why})
+		if err != nil {
+			log.Error("a removal cannot be noted in the audit log", "file", r.Filename, "action", r.Action, "err", err)
+		}
+	}
 }

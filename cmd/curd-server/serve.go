@@ -54,7 +54,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	state := filepath.Join(folder.Dir(), disk.StateDir)
 	held, err := catalog.Open(ctx, catalog.Config{
 		Store: folder, State: state, Log: log,
-		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery,
+		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery, Removed: noteRemovals(config.Audit, "", log),
 	})
 	if err != nil {
 		return fmt.Errorf("%s cannot be served: %w", o.directory, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,6 +22,8 @@ type verifyOptions struct {
 	fix  bool
 	rate byteSize // bytes a second; 0 is no bound
 	jobs int      // 0 is one for each processor
+
+	files accessFiles
 }
 
 func newVerify() *cobra.Command {
@@ -46,6 +49,7 @@ is ever removed.`,
 	c.Flags().BoolVar(&o.fix, "fix", false, "move damaged files to DIRECTORY/.quarantine")
 	c.Flags().Var(&o.rate, "rate", "read at most a `SIZE` a second, like 50MB")
 	c.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "read `N` files at once; 0 is one for each processor")
+	o.files.add(c.Flags())
 	return c
 }
 
@@ -60,7 +64,7 @@ func verify(ctx context.Context, directory string, o verifyOptions, stdout, stde
 	if o.jobs < 0 {
 		return usageError{fmt.Errorf("--jobs %d: must be 0 or more", o.jobs)}
 	}
-	held, done, err := visit(ctx, directory, -1)
+	held, done, err := visit(ctx, directory, -1, o.files, stderr)
 	if err != nil {
 		return err
 	}
@@ -103,7 +107,7 @@ func verify(ctx context.Context, directory string, o verifyOptions, stdout, stde
 
 // visit opens a folder that a server may be serving. Files of which nothing is
 // known yet are read for as long as patience lasts, below zero not at all.
-func visit(ctx context.Context, directory string, patience time.Duration) (held *catalog.Catalog, done func() error, err error) {
+func visit(ctx context.Context, directory string, patience time.Duration, files accessFiles, stderr io.Writer) (held *catalog.Catalog, done func() error, err error) {
 	if _, err := os.Stat(directory); err != nil {
 		return nil, nil, fmt.Errorf("%s cannot be opened: %w", directory, err)
 	}
@@ -111,11 +115,15 @@ func visit(ctx context.Context, directory string, patience time.Duration) (held 
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s cannot be opened: %w", directory, err)
 	}
-	held, err = catalog.Open(ctx, catalog.Config{Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Patience: patience, Guest: true})
+	notes := files.auditLog(directory)
+	held, err = catalog.Open(ctx, catalog.Config{
+		Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Patience: patience, Guest: true,
+		Removed: noteRemovals(notes, systemUser(), slog.New(slog.NewTextHandler(stderr, nil))),
+	})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s cannot be opened: %w", directory, err), folder.Close())
 	}
-	return held, func() error { return errors.Join(held.Close(), folder.Close()) }, nil
+	return held, func() error { return errors.Join(held.Close(), notes.Close(), folder.Close()) }, nil
 }
 
 // sizeText writes a number of bytes for people.

@@ -58,6 +58,8 @@ type Config struct {
 	Sweep time.Duration
 	// VerifyEvery is how often Run reads everything anew and puts aside what is damaged; zero is never.
 	VerifyEvery time.Duration
+	// Removed is told of each file that was evicted or put aside; may be nil.
+	Removed func(Removal)
 	// Guest is for a short visit while a server may be using the same store: the state is added to, and never
 	// written anew.
 	Guest bool
@@ -97,6 +99,7 @@ type Catalog struct {
 	doubts  chan string // files that broke off while they were served
 
 	sweep, verifyEvery time.Duration
+	removed            func(Removal)
 
 	maxSize     int64
 	evicting    sync.Mutex   // one at a time
@@ -137,7 +140,7 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 		names:   []dist.Name{},
 		renamed: make(map[dist.Name]bool),
 
-		maxSize: config.MaxSize, sweep: config.Sweep, verifyEvery: config.VerifyEvery,
+		maxSize: config.MaxSize, sweep: config.Sweep, verifyEvery: config.VerifyEvery, removed: config.Removed,
 		files:    make(map[string]*File),
 		sidecars: make(map[string]*sidecar),
 		projects: make(map[dist.Name]*Project),

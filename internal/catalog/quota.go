@@ -108,6 +108,21 @@ func (c *Catalog) Evictable(size int64) []Candidate {
 	return all
 }
 
+// Removal tells of a file that was taken out of what is held.
+type Removal struct {
+	Action           string // "evict" or "quarantine"
+	Filename, SHA256 string // SHA256 is "" where nothing was known of the file
+	Size             int64
+	Why              string
+}
+
+// told tells of a removal.
+func (c *Catalog) told(r Removal) {
+	if c.removed != nil {
+		c.removed(r)
+	}
+}
+
 // Evict removes a file. Who reads it reads on to its end.
 func (c *Catalog) Evict(ctx context.Context, x Candidate) error {
 	if err := c.store.Remove(ctx, x.Filename); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -115,6 +130,7 @@ func (c *Catalog) Evict(ctx context.Context, x Candidate) error {
 	}
 	c.drop(x.Filename)
 	c.log.Info("evicted", "file", x.Filename, "bytes", x.Size, "why", x.Why, "uses", x.Uses, "last_used", x.LastUsed)
+	c.told(Removal{"evict", x.Filename, x.SHA256, x.Size, string(x.Why)})
 	return nil
 }
 

@@ -153,6 +153,11 @@ func (c *Catalog) Quarantine(ctx context.Context, key string, reason error) erro
 		c.ignore(f.info(), reason)
 	}
 	c.log.Error("a damaged file is not served any more", "file", key, "err", reason)
+	r := Removal{Action: "quarantine", Filename: key, Why: reason.Error()}
+	if f != nil {
+		r.SHA256, r.Size = f.SHA256, f.Size
+	}
+	c.told(r)
 	return nil
 }
 
