@@ -53,7 +53,11 @@ func (o *accessOptions) add(flags *pflag.FlagSet) {
 
 func (f *accessFiles) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.tokens, "token-db", "", "`FILE` of the tokens (default DIRECTORY/"+tokensFile+")")
-	flags.StringVar(&f.audit, "audit-log", "", "`FILE` that each upload is noted in, as JSON lines (default DIRECTORY/"+auditFile+")")
+	f.addAudit(flags)
+}
+
+func (f *accessFiles) addAudit(flags *pflag.FlagSet) {
+	flags.StringVar(&f.audit, "audit-log", "", "`FILE` that each change is noted in, as JSON lines (default DIRECTORY/"+auditFile+")")
 }
 
 func (f *accessFiles) tokensPath(directory string) string {

@@ -114,7 +114,7 @@ called like a command is served as ./NAME.`,
 			if o.directory == "" {
 				return usageError{errors.New("one DIRECTORY is needed, not 0")}
 			}
-			if err := o.accessOptions.check(); err != nil {
+			if err := o.check(); err != nil {
 				return err
 			}
 			return serve(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())

@@ -161,16 +161,16 @@ func newTokenList() *cobra.Command {
 func newTokenRevoke() *cobra.Command {
 	var files accessFiles
 	cmd := &cobra.Command{
-		Use:   "revoke ID... DIRECTORY",
+		Use:   "revoke DIRECTORY ID...",
 		Short: "revoke tokens: they are good for nothing within a second",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return usageError{errors.New("an ID, as token list shows it, and the DIRECTORY are needed")}
+				return usageError{errors.New("the DIRECTORY and an ID, as token list shows it, are needed")}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, directory := args[:len(args)-1], args[len(args)-1]
+			directory, ids := args[0], args[1:]
 			path, log := files.tokensPath(directory), files.auditLog(directory)
 			if _, err := os.Stat(path); err != nil { // and no lock is left beside it
 				return fmt.Errorf("there is no file of tokens: %w", err)

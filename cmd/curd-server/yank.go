@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"curdling/internal/audit"
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
 	"curdling/internal/store/disk"
@@ -19,8 +20,8 @@ import (
 )
 
 func newYank() *cobra.Command {
-	var reason string
-	var undo bool
+	var o yankOptions
+	var files accessFiles
 	c := &cobra.Command{
 		Use:   "yank [--reason TEXT] [--undo] DIRECTORY FILE|PROJECT==VERSION...",
 		Short: "have installers leave files out that are not asked for by their very version",
@@ -36,22 +37,31 @@ writing and removing these by hand does the same.`,
 			if len(args) < 2 {
 				return usageError{errors.New("a DIRECTORY is needed, and a FILE or PROJECT==VERSION in it")}
 			}
-			if undo && reason != "" {
+			if o.undo && o.reason != "" {
 				return usageError{errors.New("--reason is of no use with --undo")}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return yank(cmd.Context(), args[0], args[1:], reason, undo, cmd.OutOrStdout())
+			o.log = files.auditLog(args[0])
+			defer o.log.Close()
+			return yank(cmd.Context(), args[0], args[1:], o, cmd.OutOrStdout())
 		},
 		DisableFlagsInUseLine: true,
 	}
-	c.Flags().StringVar(&reason, "reason", "", "`TEXT` that installers show")
-	c.Flags().BoolVar(&undo, "undo", false, "take it back")
+	c.Flags().StringVar(&o.reason, "reason", "", "`TEXT` that installers show")
+	c.Flags().BoolVar(&o.undo, "undo", false, "take it back")
+	files.addAudit(c.Flags())
 	return c
 }
 
-func yank(ctx context.Context, directory string, what []string, reason string, undo bool, stdout io.Writer) error {
+type yankOptions struct {
+	reason string
+	undo   bool
+	log    *audit.Log // is told of each file
+}
+
+func yank(ctx context.Context, directory string, what []string, o yankOptions, stdout io.Writer) error {
 	if _, err := os.Stat(directory); err != nil {
 		return fmt.Errorf("%s cannot be opened: %w", directory, err)
 	}
@@ -69,19 +79,23 @@ func yank(ctx context.Context, directory string, what []string, reason string, u
 			return fmt.Errorf("%s holds no file of %s; what it holds is directly in the folder, not below", directory, w)
 		}
 		for _, file := range files {
-			key, done := file+catalog.YankedSuffix, "yanked"
-			if undo {
+			key, done, action := file+catalog.YankedSuffix, "yanked", "yank"
+			if o.undo {
+				action = "unyank"
 				done = "not yanked any more:"
 				if err = folder.Remove(ctx, key); errors.Is(err, fs.ErrNotExist) {
 					err, done = nil, "was not yanked:"
 				}
 			} else {
-				err = folder.Replace(ctx, key, []byte(reason))
+				err = folder.Replace(ctx, key, []byte(o.reason))
 			}
 			if err != nil {
 				return err
 			}
 			fmt.Fprintln(stdout, done, file)
+			if err := o.log.Write(audit.Entry{Action: action, User: systemUser(), File: file, Remote: "local", Detail: o.reason}); err != nil {
+				return fmt.Errorf("%s, and it cannot be noted in the audit log: %w", done, err)
+			}
 		}
 	}
 	return nil
