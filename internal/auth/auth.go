@@ -56,6 +56,12 @@ func (e *LimitedError) Error() string {
 	return fmt.Sprintf("too many wrong passwords or tokens came from this address or for this user; try again in %d s", e.Seconds())
 }
 
+// RepeatedError says that the same wrong credentials came again within a minute.
+type RepeatedError struct{ err error } // wraps ErrUnauthenticated
+
+func (e *RepeatedError) Error() string { return e.err.Error() }
+func (e *RepeatedError) Unwrap() error { return e.err }
+
 // Policy tells who may do what. The zero value lets everybody do everything; any
 // field that is set closes the server to those that it does not name.
 type Policy struct {

@@ -86,7 +86,7 @@ func (g *Gate) basis() (b basis) {
 
 // Authorize tells who sends this Authorization header (HTTP Basic or Bearer, ""
 // for none) from that address, and that he may do what action says. Else the error
-// wraps ErrUnauthenticated, or is a *ForbiddenError, with the identity, or a *LimitedError.
+// wraps ErrUnauthenticated (in a *RepeatedError where they came before), or is a *ForbiddenError, with the identity, or a *LimitedError.
 func (g *Gate) Authorize(authorization string, from netip.Addr, action Action) (*Identity, error) {
 	b := g.basis()
 	if !g.closed(b, action) {
@@ -104,7 +104,8 @@ func (g *Gate) Authorize(authorization string, from netip.Addr, action Action) (
 	if who == nil || who.basis != b || now.After(who.until) {
 		var err error
 		if who, err = g.identify(authorization, from, b); errors.Is(err, ErrUnauthenticated) {
-			who = &Identity{wrong: err, basis: b, until: now.Add(rememberWrong)}
+			g.remember(m, &Identity{wrong: &RepeatedError{err}, basis: b, until: now.Add(rememberWrong)})
+			return nil, err
 		} else if err != nil {
 			return nil, err
 		}

@@ -36,14 +36,16 @@ func (s *Server) upload(h handler) handler {
 		if err := s.audit.Ready(); err != nil {
 			return unaudited(err, "nothing was kept")
 		}
+		w.upload = new(audit.Entry)
 		err := h(w, r)
 		var unaudited *auditError
 		if err == nil || errors.As(err, &unaudited) {
 			return err
 		}
 		p := classify(err)
-		// Who says nothing of himself, or is told to wait, could fill the log.
-		if p.Status == http.StatusTooManyRequests || p.Status == http.StatusUnauthorized && r.Header.Get("Authorization") == "" {
+		// Who says nothing of himself, or the same again, or is told to wait, could fill the log.
+		var repeated *auth.RepeatedError
+		if p.Status == http.StatusTooManyRequests || p.Status == http.StatusUnauthorized && r.Header.Get("Authorization") == "" || errors.As(err, &repeated) {
 			return err
 		}
 		e := w.entry(r)
@@ -63,7 +65,7 @@ func (w *response) mayUpload(project dist.Name) error { return w.who.MayUpload(s
 
 // entry is what is known of an upload for the audit log.
 func (w *response) entry(r *http.Request) audit.Entry {
-	e := w.upload
+	e := *w.upload
 	e.Action = "upload"
 	if w.who != nil {
 		e.User, e.Token = w.who.User, w.who.Token

@@ -92,6 +92,7 @@ func TestTokens(t *testing.T) {
 	}{
 		{"nobody", put(zope, content), 401, "or a token"},
 		{"not a token", put(zope, content, basic("__token__", wrong)...), 401, ""},
+		{"not a token, again", put(zope, content, basic("__token__", wrong)...), 401, ""},
 		{"another's", put(zope, content, basic("laptop", upload)...), 401, "is another user's"},
 		{"only reads", put(zope, content, basic("laptop", read)...), 403, "is for reading only"},
 		{"another project", put(flask, flaskBytes, basic("__token__", upload)...), 403, "is for uploads of zope-*, not of flask"},

@@ -41,7 +41,7 @@ type response struct {
 	until  time.Time // when an upload must be there; zero is never
 
 	who    *auth.Identity // nil: not known, or not asked
-	upload audit.Entry    // what is known of an upload so far
+	upload *audit.Entry   // what is known of an upload so far; nil of other requests
 }
 
 func (w *response) user() string {
