@@ -7,7 +7,7 @@
 // loads nothing, runs nothing, names no id or class, and is closed where it ends. Everything
 // else, reStructuredText too, is text.
 //
-// Limits: 128 KiB are read, 512 KiB are written. Markdown that is nested more than
+// Limits: MaxSource bytes are read, 512 KiB are written. Markdown that is nested more than
 // 32 deep, or has more than 4,000 marks in one paragraph (parsers of Markdown take
 // quadratic time over those), is given as text.
 package readme
@@ -30,8 +30,10 @@ import (
 	"golang.org/x/net/html"
 )
 
+// MaxSource is how many bytes of a description are read at most.
+const MaxSource = 128 << 10
+
 const (
-	maxSource = 128 << 10 // bytes
 	maxOutput = 512 << 10 // bytes
 	maxDepth  = 32        // of what is nested
 	maxMarks  = 4000      // of one paragraph
@@ -44,11 +46,12 @@ type Readme struct {
 	Cut  bool          // it goes on, but was too long
 }
 
-// Render makes a Readme of a description and its Description-Content-Type.
-func Render(description, contentType string) Readme {
+// Render makes a Readme of a description and its Description-Content-Type. Of a
+// description over limit bytes, which is MaxSource at most, it takes the lines that fit.
+func Render(description, contentType string, limit int) Readme {
 	var r Readme
-	if len(description) > maxSource {
-		description, r.Cut = cut(description), true
+	if limit = min(limit, MaxSource); len(description) > limit {
+		description, r.Cut = cut(description, limit), true
 	}
 	description = Clean(description)
 	kind, _, err := mime.ParseMediaType(contentType)
@@ -61,9 +64,9 @@ func Render(description, contentType string) Readme {
 	return r
 }
 
-// cut gives the whole lines at the beginning of s, as many as may be.
-func cut(s string) string {
-	s = s[:maxSource]
+// cut gives the whole lines within the first limit bytes of s.
+func cut(s string, limit int) string {
+	s = s[:limit]
 	if end := strings.LastIndexByte(s, '\n'); end > 0 {
 		return s[:end]
 	}

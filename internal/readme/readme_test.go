@@ -41,7 +41,7 @@ func TestMarkdown(t *testing.T) {
 		"<style>*{display:none}</style>":                              "",
 		"<div id=main class=x style='position:fixed'>\n*a*\n</div>\n": "<p>*a*</p>\n",
 	} {
-		r := Render(source, "text/markdown; charset=UTF-8; variant=GFM")
+		r := Render(source, "text/markdown; charset=UTF-8; variant=GFM", MaxSource)
 		if string(r.HTML) != want || r.Text != "" && want != "" {
 			t.Errorf("%q:\n got %q\nwant %q", source, r.HTML, want)
 		}
@@ -51,28 +51,31 @@ func TestMarkdown(t *testing.T) {
 func TestText(t *testing.T) {
 	t.Parallel()
 	for _, contentType := range []string{"", "text/x-rst", "text/plain", "text/markdown2", "text/html", "nonsense;;", "\x00"} {
-		r := Render("*a*\r\n<b>\x00\u202eb", contentType)
+		r := Render("*a*\r\n<b>\x00\u202eb", contentType, MaxSource)
 		if r.HTML != "" || r.Text != "*a*\n<b>b" || r.Cut {
 			t.Errorf("%q: %+v", contentType, r)
 		}
 	}
-	if r := Render(" \n", "text/markdown"); r.HTML != "" {
+	if r := Render(" \n", "text/markdown", MaxSource); r.HTML != "" {
 		t.Errorf("nothing: %+v", r)
 	}
 	long := strings.Repeat(strings.Repeat("ä", 499)+"\n", 200)
-	if r := Render(long, "text/plain"); !r.Cut || len(r.Text) > maxSource || !strings.HasSuffix(r.Text, "ä") || !utf8.ValidString(r.Text) {
+	if r := Render(long, "text/plain", MaxSource); !r.Cut || len(r.Text) > MaxSource || !strings.HasSuffix(r.Text, "ä") || !utf8.ValidString(r.Text) {
 		t.Errorf("cut to %d bytes, %v", len(r.Text), r.Cut)
 	}
-	if r := Render("x"+strings.Repeat("ä", maxSource), "text/plain"); !r.Cut || !strings.HasSuffix(r.Text, "ää") {
+	if r := Render("one\ntwo\nthree", "text/plain", 10); !r.Cut || r.Text != "one\ntwo" {
+		t.Errorf("cut to 10: %+v", r)
+	}
+	if r := Render("x"+strings.Repeat("ä", MaxSource), "text/plain", MaxSource); !r.Cut || !strings.HasSuffix(r.Text, "ää") {
 		t.Errorf("cut within a character: %q", r.Text[len(r.Text)-4:])
 	}
 }
 
 // bombs are small, and make parsers of Markdown work for minutes or fill the memory.
 func bombs() map[string]string {
-	repeat := func(s string) string { return strings.Repeat(s, maxSource/len(s)) }
+	repeat := func(s string) string { return strings.Repeat(s, MaxSource/len(s)) }
 	var steps strings.Builder
-	for i := 0; steps.Len() < maxSource; i++ {
+	for i := 0; steps.Len() < MaxSource; i++ {
 		steps.WriteString(strings.Repeat("  ", i) + "- a\n")
 	}
 	all := map[string]string{
@@ -97,7 +100,7 @@ func TestBombs(t *testing.T) {
 	t.Parallel()
 	for name, source := range bombs() {
 		start := time.Now()
-		r := Render(source, "text/markdown")
+		r := Render(source, "text/markdown", MaxSource)
 		if took := time.Since(start); took > 20*time.Second { // some 0.3 s on an idle machine without the race detector
 			t.Errorf("%q takes %v", name, took)
 		}
@@ -109,7 +112,7 @@ func TestBombs(t *testing.T) {
 
 // judge tells what is wrong with a Readme: it reads the HTML as another program would.
 func judge(r Readme) error {
-	if len(r.HTML) > maxOutput+maxOutput/8 || len(r.Text) > maxSource || r.HTML != "" && r.Text != "" {
+	if len(r.HTML) > maxOutput+maxOutput/8 || len(r.Text) > MaxSource || r.HTML != "" && r.Text != "" {
 		return fmt.Errorf("%d bytes of HTML, %d of text", len(r.HTML), len(r.Text))
 	}
 	if strings.ContainsAny(string(r.HTML)+r.Text, "\x00\r\u202e\u2066") {
@@ -162,7 +165,7 @@ func judge(r Readme) error {
 // FuzzRender: whatever a description is, what is made of it is safe and bounded.
 func FuzzRender(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
-		if err := judge(Render(s, "text/markdown")); err != nil {
+		if err := judge(Render(s, "text/markdown", MaxSource)); err != nil {
 			t.Errorf("%q: %v", s, err)
 		}
 		// The filter alone must hold, too.

@@ -20,13 +20,15 @@ const (
 	mostRequired = 200      // requirements that a page lists
 	mostLinks    = 20       // links of a project's own
 	longestField = 200      // bytes of what a page tells of it
+	briefReadme  = 16 << 10 // bytes of a description that a page shows unless it is asked for all
 	largestSdist = 16 << 20 // bytes of one that is read for its description
 	mostAbout    = 8 << 20  // bytes of what is remembered of files
 )
 
 // about is what a file's own metadata says, ready to be shown. All of it is foreign.
 type about struct {
-	readme.Readme
+	readme.Readme                 // brief
+	whole           readme.Readme // where that is cut
 	License, Author string
 	Links           []projectLink
 	requires        []requirement.Requirement
@@ -71,7 +73,9 @@ func (a *abouts) put(sha256 string, x *about) {
 }
 
 // size is about how many bytes it takes.
-func (x *about) size() int { return len(x.HTML) + len(x.Text) + 200*len(x.requires) + 4096 }
+func (x *about) size() int {
+	return len(x.HTML) + len(x.Text) + len(x.whole.HTML) + len(x.whole.Text) + 200*len(x.requires) + 4096
+}
 
 // about tells what the metadata of a version says. What cannot be read is left
 // out and told to the log.
@@ -123,10 +127,13 @@ func (s *Server) metadata(ctx context.Context, f *catalog.File) (*metadata.Metad
 
 func newAbout(m *metadata.Metadata) *about {
 	x := &about{
-		Readme:   readme.Render(m.Description, m.DescriptionContentType),
+		Readme:   readme.Render(m.Description, m.DescriptionContentType, briefReadme),
 		License:  short(cmp.Or(m.License, licenseOf(m.Classifiers))),
 		Author:   short(m.Author),
 		requires: m.RequiresDist[:min(len(m.RequiresDist), mostRequired)],
+	}
+	if x.Cut {
+		x.whole = readme.Render(m.Description, m.DescriptionContentType, readme.MaxSource)
 	}
 	links := m.ProjectURLs
 	if m.HomePage != "" {

@@ -8,6 +8,7 @@ import (
 
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
+	"curdling/internal/readme"
 	"curdling/internal/tag"
 	"curdling/internal/version"
 )
@@ -71,6 +72,8 @@ func (s *Server) projectPage(w *response, r *http.Request) error {
 		Versions  []shownVersion
 		More      int // versions that are not listed
 		About     *about
+		Readme    readme.Readme
+		Whole     bool // the description as far as it can be shown
 		Requires  []dependency
 	}{
 		frame: s.frame(r, string(p.Name)+" "+shown.Version.String()+" · curdling"), Project: p,
@@ -78,8 +81,13 @@ func (s *Server) projectPage(w *response, r *http.Request) error {
 		File: shown, Published: lastOf(release), Groups: groups(release), About: s.about(r.Context(), release),
 	}
 	limit := mostVersions
-	if r.URL.Query().Get("versions") == "all" {
+	query := r.URL.Query()
+	if query.Get("versions") == "all" {
 		limit = len(p.Files)
+	}
+	page.Readme, page.Whole = page.About.Readme, query.Get("description") == "all"
+	if page.Whole && page.Readme.Cut {
+		page.Readme = page.About.whole
 	}
 	if p.Status == catalog.Quarantined {
 		page.Groups = nil // nothing of it may be had

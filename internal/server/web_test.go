@@ -117,6 +117,25 @@ func TestDescription(t *testing.T) {
 	}
 }
 
+func TestLongDescription(t *testing.T) {
+	t.Parallel()
+	long := described
+	long.Metadata = "Metadata-Version: 2.4\nName: described\nVersion: 1.0\n\n" + strings.Repeat("first\n", 5000) + strings.Repeat("second\n", 50_000)
+	s := newSite(t, options{}, long)
+	for target, want := range map[string][2]string{
+		"/project/described":                     {"description=all", "second"},
+		"/project/described/1.0?description=all": {"second", "description=all"},
+	} {
+		body := text(t, s.get(target))
+		if !strings.Contains(body, want[0]) || strings.Contains(body, want[1]) || len(body) > 150_000 {
+			t.Errorf("%s has %d bytes: %q %v, %q %v", target, len(body), want[0], strings.Contains(body, want[0]), want[1], strings.Contains(body, want[1]))
+		}
+	}
+	if body := text(t, s.get("/project/described?description=all")); !strings.Contains(body, "../p/"+described.Filename()+".metadata") {
+		t.Error("what is longer still is not linked to")
+	}
+}
+
 func TestYankedAndStatus(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{
