@@ -32,7 +32,7 @@ Without --max-size it only says what is held. A server may run meanwhile.`,
 	}
 	c.Flags().Var(&maxSize, "max-size", "what may stay, a `SIZE` like 100GB")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would go")
-	files.add(c.Flags())
+	files.addAudit(c.Flags())
 	return c
 }
 

@@ -49,7 +49,7 @@ is ever removed.`,
 	c.Flags().BoolVar(&o.fix, "fix", false, "move damaged files to DIRECTORY/.quarantine")
 	c.Flags().Var(&o.rate, "rate", "read at most a `SIZE` a second, like 50MB")
 	c.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "read `N` files at once; 0 is one for each processor")
-	o.files.add(c.Flags())
+	o.files.addAudit(c.Flags())
 	return c
 }
 
