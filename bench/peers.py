@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 # What each virtualenv holds. A newer version is tried by editing this list.
+# watchdog lets pypiserver cache its listing. Newer ones report files that are opened, and
+# pypiserver forgets its listing at each, which makes it 7 times slower; older ones stop gevent.
 PINNED = {
-    "pypiserver": ["pypiserver==2.4.2", "watchdog==7.1.0", "passlib==1.7.4", "bcrypt==4.0.1",
-                   "gunicorn==27.0.1", "gevent==26.9.0", "waitress==3.0.2"],
+    "pypiserver-gunicorn": ["pypiserver==2.4.2", "watchdog==7.1.0", "passlib==1.7.4", "bcrypt==4.0.1", "gunicorn==27.0.1", "gevent==26.9.0"],
+    "pypiserver-waitress": ["pypiserver==2.4.2", "watchdog==2.1.9", "waitress==3.0.2"],
     "proxpi": ["proxpi==1.3.1", "packaging==26.4", "gunicorn==27.0.1", "gevent==26.9.0"],
     "devpi": ["devpi-server==6.20.3", "waitress==3.0.2"],
 }

@@ -167,7 +167,7 @@ class Bench:
                 "p99": lambda: reading.p99(r, running, HOT, seconds + 1),
             }.items():
                 if self.wants(row):
-                    r.in_turn(trials())
+                    r.in_turn(trials(), row=row)
         finally:
             for server in running:
                 server.stop()
@@ -190,7 +190,7 @@ class Bench:
                                 break
                         except OSError:
                             time.sleep(0.05)
-                self.results.in_turn(reading.with_password(self.results, running[0], running[1:], HOT, self.o.seconds, cost))
+                self.results.in_turn(reading.with_password(self.results, running[0], running[1:], HOT, self.o.seconds, cost), row=f"auth{cost}")
             finally:
                 for server in running:
                     server.stop()
@@ -214,7 +214,7 @@ class Bench:
                     s.devpi_login(server)
             for n in 1, 16:
                 if self.wants(f"upload{n}"):
-                    self.results.in_turn({x.name: writing.upload(self.results, self.tool, x, n, seconds) for x in running})
+                    self.results.in_turn({x.name: writing.upload(self.results, self.tool, x, n, seconds) for x in running}, row=f"upload{n}")
                 if self.wants(f"disk{n}"):
                     self.results.in_turn({"curd-server": writing.upload(self.results, self.tool, on_disk, n, seconds, f"disk{n}"),
                                           "disk": writing.disk_limit(self.results, disk / "limit", n, seconds, f"disk{n}")})
@@ -241,7 +241,7 @@ class Bench:
         if self.has("proxpi"):
             begin["proxpi"] = lambda: self.servers.proxpi(upstream.url)
         try:
-            self.results.in_turn({name: starting.start(self.results, b, project, filename) for name, b in begin.items()})
+            self.results.in_turn({name: starting.start(self.results, b, project, filename) for name, b in begin.items()}, row="start")
         finally:
             upstream.stop()
 
@@ -291,7 +291,7 @@ class Bench:
         for row in wanted:
             trial, file = {"burst": (mirroring.burst, big), "wrong": (mirroring.wrong, small), "silent": (mirroring.silent, small)}[row]
             ttl = 1 if row == "silent" else 36000
-            self.results.in_turn({name: trial(self.results, self.tool, upstream, lambda b=b: b(ttl), file) for name, b in begin.items()}, rounds)
+            self.results.in_turn({name: trial(self.results, self.tool, upstream, lambda b=b: b(ttl), file) for name, b in begin.items()}, rounds, row)
         upstream.process.stop()
 
     def fresh(self, name):

@@ -23,8 +23,10 @@ def wrk(url, seconds, connections=32, headers=None, threads=2):
     if not lines:
         raise RuntimeError(f"wrk: {run.stdout[-300:]} {run.stderr[-300:]}")
     counted = json.loads(lines[0])
-    if counted["failed"] or not counted["requests"]:
+    if counted["failed"]:
         raise RuntimeError(f"{counted['failed']} of {counted['requests']} requests of {url} failed")
+    if not counted["bytes"]:
+        raise RuntimeError(f"nothing came from {url} in {seconds} s")
     return counted
 
 
@@ -33,7 +35,7 @@ def trial(results, row, server, url, seconds, value, unit=lambda c: c["requests"
     def run():
         with Watch(server.process) as used:
             counted = wrk(url, seconds, **kind)
-        results.add(row, name or server.name, value(counted), used.cpu / unit(counted), used.peak)
+        results.add(row, name or server.name, value(counted), used.cpu / unit(counted) if unit(counted) else None, used.peak)
     return run
 
 
@@ -72,8 +74,14 @@ def big(results, servers, filename, seconds):
                           unit=lambda c: c["bytes"] / 1e6, connections=4) for s in servers}
 
 
+def answered_p99(counted):
+    if not counted["requests"]:
+        raise RuntimeError(f"no answer in {counted['seconds']:.0f} s")
+    return counted["p99"]
+
+
 def p99(results, servers, project, seconds):
-    return {s.name: trial(results, "p99", s, s.page_url(project), seconds, lambda c: c["p99"], connections=1000, headers=s.headers)
+    return {s.name: trial(results, "p99", s, s.page_url(project), seconds, answered_p99, connections=1000, headers=s.headers)
             for s in servers}
 
 

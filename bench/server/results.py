@@ -100,11 +100,12 @@ class Results:
     def late(self):
         return time.monotonic() > self.deadline
 
-    def in_turn(self, trials, rounds=None):
-        """Runs trials, a function by name, in turn; the order turns from round to round. One that fails is left out with a note."""
-        trials = dict(trials)
+    def in_turn(self, trials, rounds=None, row=""):
+        """Runs trials, a function by name, in turn; the order turns from round to round. One that fails twice is left out."""
+        trials, failed = dict(trials), set()
         for i in range(rounds or self.rounds):
             names = list(trials)
+            row = row and f"{row.rstrip(', ')}, "
             for name in names[i % len(names):] + names[:i % len(names)] if names else []:
                 if self.late():
                     self.note(f"time was up after {i} rounds of {', '.join(names)}")
@@ -112,8 +113,10 @@ class Results:
                 try:
                     trials[name]()
                 except (OSError, RuntimeError, ValueError, KeyError, TimeoutError) as error:
-                    self.note(f"{name} was left out: {' '.join(str(error).split())[-300:]}")
-                    del trials[name]
+                    self.note(f"{row}{name} failed{' again, and was left out' if name in failed else ''}: {' '.join(str(error).split())[-300:]}")
+                    if name in failed:
+                        del trials[name]
+                    failed.add(name)
 
     def samples(self, row):
         return {server: cell.values for (key, server), cell in self.cells.items() if key == row}

@@ -124,10 +124,10 @@ http {{
             "import pathlib, pypiserver\n"
             f"application = pypiserver.app(roots=[pathlib.Path({str(folder)!r})], hash_algo='sha256', disable_fallback=True, {who})\n")
         if with_server == "gunicorn":
-            command = [self._bin("pypiserver", "gunicorn"), "--log-level", "warning", "-k", "gevent", "-w", CPUS, "--backlog", 4096,
+            command = [self._bin("pypiserver-gunicorn", "gunicorn"), "--log-level", "warning", "-k", "gevent", "-w", CPUS, "--backlog", 4096,
                        "--worker-connections", 4096, "-b", f"127.0.0.1:{port}", "served"]
         else:
-            command = [self._bin("pypiserver", "waitress-serve"), "--listen", f"127.0.0.1:{port}", "--threads", 8,
+            command = [self._bin("pypiserver-waitress", "waitress-serve"), "--listen", f"127.0.0.1:{port}", "--threads", 8,
                        "--connection-limit", 4096, "--backlog", 4096, "served:application"]
         process = Process(command, self._log(name.replace(" ", "-")), {"PYTHONWARNINGS": "ignore"}, home)
         return Server(name, process, f"http://127.0.0.1:{port}", file="/packages/{file}", upload="/", headers={})

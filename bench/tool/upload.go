@@ -41,7 +41,8 @@ func newForm(name, version string, size int) (form, error) {
 		return form{}, err
 	}
 	_, _ = part.Write(content) // to memory
-	return form{w.FormDataContentType(), b.Bytes()}, w.Close()
+	err = w.Close()
+	return form{w.FormDataContentType(), b.Bytes()}, err
 }
 
 // uploads says what became of them; times in seconds.
