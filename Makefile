@@ -14,6 +14,7 @@
 # make check-image   builds the image with buildah and runs it as it is meant to be run (as root, on Linux)
 # make bench-catalog BENCH_DIR=/dev/shm   curd-server on folders of up to 200,000 wheels
 # make bench   the solver on its hardest universes
+# make bench-server ARGS=--quick   curd-server beside nginx, proxpi, devpi and pypiserver (bench/README.md)
 # make man     the manual pages into man/
 # make vectors SEED=n   hold the foundations against Python's newest `packaging`
 #                       (without SEED: renew the committed vectors)
@@ -33,7 +34,7 @@ LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
 .PHONY: build demo test race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit \
-	check-page check-image bench bench-catalog man vectors \
+	check-page check-image bench bench-catalog bench-server man vectors \
 	wheels wheels-test release release-check clean
 
 build:
@@ -52,7 +53,7 @@ race:
 check: fmt lint cross race
 
 fmt:
-	@test -z "$$(gofmt -l cmd internal packaging)" || { echo "gofmt these:"; gofmt -l cmd internal packaging; exit 1; }
+	@test -z "$$(gofmt -l bench cmd internal packaging)" || { echo "gofmt these:"; gofmt -l bench cmd internal packaging; exit 1; }
 	$(GO) mod tidy -diff
 
 lint: $(TOOLS)/golangci-lint-$(LINT_VERSION)
@@ -112,6 +113,9 @@ check-image:
 # How a server starts, answers and takes uploads with 2,000, 20,000 and 200,000 wheels.
 bench-catalog: build
 	$(GO) run ./bench/catalog -server bin/curd-server -dir "$${BENCH_DIR:-/tmp}"
+
+bench-server:
+	$(PYTHON) -m bench.server $(ARGS)
 
 man: build
 	bin/curd man man

@@ -42,6 +42,8 @@ def arguments():
         if row not in ROWS:
             p.error(f"there is no row {row}; there are {', '.join(ROWS)}")
     a.rounds, a.seconds = a.rounds or (2 if a.quick else 7), a.seconds or (1 if a.quick else 2)
+    if a.curd_server and not a.curd_server.is_file():
+        p.error(f"there is no {a.curd_server}")
     a.large = a.large or any(row.endswith("-large") for row in a.only or [])
     a.many, a.huge = 5_000 if a.quick else 20_000, 200_000
     return a
@@ -311,7 +313,9 @@ class Bench:
     def mirror_curd(self, upstream, ttl):
         folder = self.fresh("mirror-curd")
         folder.mkdir()
-        return self.servers.curd(folder, "--upstream", f"up={upstream.url}/simple/")
+        server = self.servers.curd(folder, "--upstream", f"up={upstream.url}/simple/")
+        server.due = 16.0  # it believes no upstream that pages last for less than 15 s
+        return server
 
     def curd_has(self, option):
         return option in subprocess.run([self.servers.curd_server, "--help"], capture_output=True, text=True).stdout

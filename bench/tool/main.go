@@ -24,15 +24,15 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/tool:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func run(args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	commands := map[string]func(context.Context, []string) error{
 		"wheels": wheels, "htpasswd": htpasswd, "upload": upload, "burst": burst, "upstream": upstream,
 	}
@@ -69,6 +69,6 @@ func htpasswd(_ context.Context, args []string) error {
 		return err
 	}
 	// The letter after $2 tells of repaired bugs in C; Apache and Python's libraries want the y.
-	_, err = fmt.Printf("%s:$2y%s\n", args[0], hash[3:])
+	_, err = fmt.Fprintf(os.Stdout, "%s:$2y%s\n", args[0], hash[3:])
 	return err
 }

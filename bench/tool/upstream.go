@@ -142,6 +142,7 @@ func (s *site) page(w http.ResponseWriter, r *http.Request, render func(string) 
 		return
 	}
 	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "max-age=1")
 	_, _ = w.Write(body) // the client is gone, or not
 }
 
