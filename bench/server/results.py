@@ -1,9 +1,15 @@
 """What was measured, and the tables that tell it."""
 
+import http.client
+import subprocess
 import time
 from dataclasses import dataclass, field
 
 from bench.table import markdown, middle, number, ratio, spread
+
+
+# What a server that fails may raise in those that ask it.
+FAILURES = (OSError, RuntimeError, ValueError, KeyError, http.client.HTTPException, subprocess.SubprocessError)
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class Results:
                     return
                 try:
                     trials[name]()
-                except (OSError, RuntimeError, ValueError, KeyError, TimeoutError) as error:
+                except FAILURES as error:
                     self.note(f"{row}{name} failed{' again, and was left out' if name in failed else ''}: {' '.join(str(error).split())[-300:]}")
                     if name in failed:
                         del trials[name]
