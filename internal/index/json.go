@@ -93,7 +93,7 @@ func (r *reader) readLink(s *scanner) error {
 			l.yanked, l.yankedReason, err = s.yanked()
 		case "core-metadata":
 			l.metadata, err = s.digest()
-		case "dist-info-metadata":
+		case "dist-info-metadata", "data-dist-info-metadata":
 			legacy, err = s.digest()
 		case "provenance":
 			l.provenance, err = s.string()
@@ -166,7 +166,7 @@ type (
 		UploadTime       string     `json:"upload-time,omitempty"`
 		Yanked           any        `json:"yanked,omitempty"`
 		CoreMetadata     any        `json:"core-metadata,omitempty"`
-		DistInfoMetadata any        `json:"dist-info-metadata,omitempty"`
+		DistInfoMetadata any        `json:"data-dist-info-metadata,omitempty"`
 		Provenance       string     `json:"provenance,omitempty"`
 	}
 	jsonProject struct {
@@ -230,6 +230,7 @@ func fileJSON(f *dist.File) jsonFile {
 	case f.HasMetadata:
 		j.CoreMetadata = true
 	}
+	// Under the key's old name, dist-info-metadata, a pip from before 23.1 fails (PEP 714); the default index has this one.
 	j.DistInfoMetadata = j.CoreMetadata
 	return j
 }

@@ -115,7 +115,7 @@ func TestRenderProjectJSON(t *testing.T) {
 	}
 	want := `{"meta":{"api-version":"1.4"},"name":"x","versions":["1.0rc1","2"],"files":[` +
 		`{"filename":"x-2.zip","url":"../../p/x-2.zip","hashes":{}},` +
-		`{"filename":"x-1.zip","url":"../../p/x-1.zip","hashes":{},"core-metadata":true,"dist-info-metadata":true},` +
+		`{"filename":"x-1.zip","url":"../../p/x-1.zip","hashes":{},"core-metadata":true,"data-dist-info-metadata":true},` +
 		`{"filename":"x-2.tar.gz","url":"../../p/x-2.tar.gz","hashes":{},"requires-python":"<4"}]}` + "\n"
 	if diff := cmp.Diff(want, string(text)); diff != "" {
 		t.Error(diff)
