@@ -205,29 +205,51 @@ func (e *StatusError) Error() string {
 }
 
 // Offered gives a file that is held and may be had. Else the error wraps
-// fs.ErrNotExist, or is a *StatusError where its project is quarantined.
+// fs.ErrNotExist, or is a *StatusError where its project is quarantined, be the file held or not.
 func (c *Catalog) Offered(filename string) (*File, error) {
 	c.mu.RLock()
-	defer c.mu.RUnlock()
 	f := c.files[filename]
-	if f == nil {
-		return nil, fmt.Errorf("%s: %w", filename, fs.ErrNotExist)
+	var p *Project
+	if f != nil {
+		p = c.projects[f.Name]
 	}
-	if p := c.projects[f.Name]; p.Status == Quarantined {
+	c.mu.RUnlock()
+	if f == nil {
+		return nil, c.missing(filename)
+	}
+	if p.Status == Quarantined {
 		return nil, &StatusError{p.Name, p.Status, p.StatusReason}
 	}
 	return f, nil
 }
 
-// takes tells whether a project takes new files.
-func (c *Catalog) takes(name dist.Name) error {
+// missing is the error for a file that is not held.
+func (c *Catalog) missing(filename string) error {
+	if f, err := dist.ParseFilename(filename, ""); err == nil {
+		if status, reason := c.Status(f.Name); status == Quarantined {
+			return &StatusError{f.Name, status, reason}
+		}
+	}
+	return fmt.Errorf("%s: %w", filename, fs.ErrNotExist)
+}
+
+// Status gives what its sidecar says of a project, of which nothing need be held.
+func (c *Catalog) Status(name dist.Name) (status, reason string) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	s := c.sidecars[string(name)+StatusSuffix]
-	if s == nil || s.status != Archived && s.status != Quarantined {
+	if s := c.sidecars[string(name)+StatusSuffix]; s != nil {
+		return s.status, s.reason
+	}
+	return "", ""
+}
+
+// takes tells whether a project takes new files.
+func (c *Catalog) takes(name dist.Name) error {
+	status, reason := c.Status(name)
+	if status != Archived && status != Quarantined {
 		return nil
 	}
-	return &StatusError{name, s.status, s.reason}
+	return &StatusError{name, status, reason}
 }
 
 // Sidecar gives the provenance or the attestations of a file that is held and

@@ -110,6 +110,9 @@ func TestSidecarsByHand(t *testing.T) {
 	if p := c.Project("flask"); len(p.Offered()) != 0 || p.Best(version.Specifiers{}, func(*File) bool { return true }) != nil {
 		t.Error("files of a quarantined project are offered")
 	}
+	if _, err := c.Offered("Flask-9.0-py3-none-any.whl"); !errors.As(err, &refused) {
+		t.Errorf("a file that is not held: %v", err)
+	}
 	for _, gone := range []string{name + ".yanked", "flask.status"} {
 		if err := os.Remove(filepath.Join(dir, gone)); err != nil {
 			t.Fatal(err)

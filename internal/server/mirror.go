@@ -37,8 +37,9 @@ func (s *Server) mirroredProject(w *response, r *http.Request, name dist.Name) e
 			return index.RenderProject(listing(p), contentType)
 		})
 	}
-	return s.simple(w, r, s.memory.get(r.URL.Path, overlay{p, page}), func(contentType string) ([]byte, error) {
-		var held *index.Project
+	status, reason := s.catalog.Status(name)
+	return s.simple(w, r, s.memory.get(r.URL.Path, overlay{p, page, status, reason}), func(contentType string) ([]byte, error) {
+		held := &index.Project{Name: name, Status: status, StatusReason: reason}
 		if p != nil {
 			held = listing(p)
 		}
@@ -50,6 +51,8 @@ func (s *Server) mirroredProject(w *response, r *http.Request, name dist.Name) e
 type overlay struct {
 	held *catalog.Project // nil: nothing
 	page *mirror.Page
+
+	status, reason string // of the project, of which nothing need be held
 }
 
 // sendMirrored sends a file that is not held, while it arrives from its upstream.
