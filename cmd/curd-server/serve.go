@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"curdling/internal/audit"
 	"curdling/internal/catalog"
 	"curdling/internal/server"
 	"curdling/internal/store/disk"
@@ -73,7 +74,8 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	defer watching.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watching.Go(func() { heed(ctx, config, log) })
+	auditLog, certificate := config.Audit, config.Certificate
+	watching.Go(func() { heed(ctx, auditLog, certificate, log) })
 	watching.Go(func() {
 		if err := held.Run(ctx); err != nil {
 			log.Error("changes made by hand will not be seen", "err", err)
@@ -111,7 +113,7 @@ func (o *options) serverConfig(log *slog.Logger) (config server.Config, err erro
 }
 
 // heed looks at files anew at SIGHUP, until ctx is done.
-func heed(ctx context.Context, c server.Config, log *slog.Logger) {
+func heed(ctx context.Context, auditLog *audit.Log, certificate *server.Certificate, log *slog.Logger) {
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)
@@ -121,11 +123,11 @@ func heed(ctx context.Context, c server.Config, log *slog.Logger) {
 			return
 		case <-hangUp:
 		}
-		if err := c.Audit.Reopen(); err != nil {
+		if err := auditLog.Reopen(); err != nil {
 			log.Error("the audit log cannot be closed", "err", err)
 		}
-		if c.Certificate != nil {
-			c.Certificate.Refresh()
+		if certificate != nil {
+			certificate.Refresh()
 		}
 		log.Info("told to look at the audit log and the certificate anew")
 	}
