@@ -98,7 +98,8 @@ func open(t *testing.T, dir string) (*Catalog, *logged) {
 	}
 	log := new(logged)
 	c, err := Open(t.Context(), Config{
-		Store: s, State: filepath.Join(dir, disk.StateDir),
+		Patience: time.Hour, // however slow the machine is
+		Store:    s, State: filepath.Join(dir, disk.StateDir),
 		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {

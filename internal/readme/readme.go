@@ -136,9 +136,12 @@ func isComplex(s string) bool {
 	return false
 }
 
-// nested counts the quotes and lists that a line may begin.
+// nested counts the quotes and lists that a line may begin or lie within.
 func nested(line string) (depth int) {
 	for i := range len(line) {
+		if i == 2*maxDepth && strings.TrimLeft(line[:i], " \t") == "" {
+			depth += maxDepth // as if each two columns were a list's, should one begin here
+		}
 		switch c := line[i]; {
 		case c == '>', c == '-', c == '*', c == '+', c == '.', c == ')':
 			next := i + 1

@@ -101,7 +101,7 @@ func TestBombs(t *testing.T) {
 	for name, source := range bombs() {
 		start := time.Now()
 		r := Render(source, "text/markdown", MaxSource)
-		if took := time.Since(start); took > 20*time.Second { // some 0.3 s on an idle machine without the race detector
+		if took := time.Since(start); took > time.Minute { // some 0.1 s on an idle machine without the race detector
 			t.Errorf("%q takes %v", name, took)
 		}
 		if err := judge(r); err != nil {
