@@ -36,11 +36,12 @@ func (s *Server) home(w *response, r *http.Request) error {
 	page := struct {
 		frame
 		Stats            catalog.Stats
+		Counts           Counts
 		Newest, Projects []*catalog.Project
 		Total            int
 		First, Last      int          // numbers of those that are listed
 		Before, After    template.URL // queries of the neighbouring pages, "" for none
-	}{frame: s.frame(r, "curdling"), Stats: s.catalog.Stats(), Total: total, First: mostListed*(number-1) + 1}
+	}{frame: s.frame(r, "curdling"), Stats: s.catalog.Stats(), Counts: s.counters.Snapshot(), Total: total, First: mostListed*(number-1) + 1}
 	page.Home, page.Query = true, query
 	for _, name := range names[min(len(names), page.First-1):] {
 		if p := s.catalog.Project(name); p != nil {

@@ -28,14 +28,15 @@ var web embed.FS
 // templates are parsed when the first page is made.
 var templates = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
-		"size":   size,
-		"count":  count,
-		"plural": plural,
-		"clean":  readme.Clean,
-		"upper":  func(s string) string { return strings.ToUpper(s[:min(1, len(s))]) + s[min(1, len(s)):] },
-		"date":   func(t time.Time) string { return t.UTC().Format("2006-01-02") },
-		"time":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"asset":  assetPath,
+		"size":    size,
+		"count":   count,
+		"plural":  plural,
+		"percent": func(part float64) string { return strconv.Itoa(int(100*part)) + "%" }, // 99.9% is not all
+		"clean":   readme.Clean,
+		"upper":   func(s string) string { return strings.ToUpper(s[:min(1, len(s))]) + s[min(1, len(s)):] },
+		"date":    func(t time.Time) string { return t.UTC().Format("2006-01-02") },
+		"time":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"asset":   assetPath,
 	}).ParseFS(web, "web/*.html"))
 })
 

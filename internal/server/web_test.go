@@ -163,6 +163,24 @@ func TestYankedAndStatus(t *testing.T) {
 	}
 }
 
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{}, flask)
+	if body := text(t, s.get("/")); strings.Contains(body, "Found here") {
+		t.Errorf("a rate of nothing:\n%s", body)
+	}
+	for range 2 {
+		s.get("/p/" + flaskFile)
+	}
+	s.get("/p/none-1.0-py3-none-any.whl")
+	body := text(t, s.get("/"))
+	for _, part := range []string{"<dt>Found here</dt><dd>66%</dd>", "<dt>Served</dt><dd>" + size(2*int64(len(flaskBytes))) + "</dd>"} {
+		if !strings.Contains(body, part) {
+			t.Errorf("lacks %q:\n%s", part, body)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	t.Parallel()
 	wheels := []wheeltest.Wheel{flask}
