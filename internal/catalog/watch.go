@@ -56,8 +56,14 @@ func (c *Catalog) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// maintain saves uses, and reads what is doubted.
+// maintain prepares the first search, saves uses, and reads what is doubted.
 func (c *Catalog) maintain(ctx context.Context) {
+	names, _ := c.Names()
+	for _, name := range names {
+		if p := c.Project(name); p != nil && ctx.Err() == nil {
+			p.searchable()
+		}
+	}
 	save := time.NewTicker(saveUses)
 	defer save.Stop()
 	for {
