@@ -86,7 +86,8 @@ type Config struct {
 	Credentials func(*url.URL) (user, password string, ok bool)
 	Log         *slog.Logger // nil is silent
 
-	waits waits // zero is usual
+	waits waits            // zero is usual
+	now   func() time.Time // nil is time.Now
 }
 
 // Upstream is another index.
@@ -138,8 +139,11 @@ func New(config Config) (*Mirror, error) {
 		log:       cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
 		transfers: make(map[string]*transfer),
 		failures:  make(map[string]failure),
-		now:       time.Now,
+		now:       config.now,
 		waits:     cmp.Or(config.waits, usual),
+	}
+	if m.now == nil {
+		m.now = time.Now
 	}
 	m.pages.init()
 	var err error

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,7 +187,11 @@ type site struct {
 	dir     string
 	url     string
 	stop    func()
+	ahead   atomic.Int64 // of the mirror's clock, in nanoseconds
 }
+
+// forward sets the mirror's clock ahead of the time.
+func (s *site) forward(d time.Duration) { s.ahead.Store(int64(d)) }
 
 // newSite makes one over dir, "" for a new folder, which may be stopped before the test ends.
 func newSite(t testing.TB, dir string, c mirror.Config, upstreams ...*other) *site {
@@ -208,12 +213,14 @@ func newSite(t testing.TB, dir string, c mirror.Config, upstreams ...*other) *si
 	}
 	c.Catalog, c.Log = held, log
 	c.State, c.Claims = filepath.Join(dir, disk.StateDir, "upstream"), filepath.Join(dir, ".curdling-upstream")
-	m, err := mirror.New(c)
+	s := &site{catalog: held, dir: dir}
+	now := func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+	m, err := mirror.New(mirror.Calm(mirror.WithClock(c, now)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := httptest.NewServer(server.New(server.Config{Catalog: held, Mirror: m, Log: log}))
-	s := &site{Mirror: m, catalog: held, dir: dir, url: h.URL}
+	s.Mirror, s.url = m, h.URL
 	s.stop = sync.OnceFunc(func() {
 		h.Close()
 		if err := errors.Join(m.Close(), held.Close(), folder.Close()); err != nil {
@@ -234,7 +241,7 @@ type answer struct {
 
 // do sends a request with headers given as name, value, name, value.
 func (s *site) do(method, path, body string, headers ...string) answer {
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -293,7 +300,7 @@ func (s *site) kept(t testing.TB) (names []string) {
 // until waits for a condition.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(what)
 		}

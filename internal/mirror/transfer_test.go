@@ -395,6 +395,6 @@ func TestFailureIsRemembered(t *testing.T) {
 		t.Errorf("the upstream was asked %d times: %+v", n, s.Stats())
 	}
 	up.set(func() { up.file = nil })
-	s.SetNow(func() time.Time { return time.Now().Add(time.Minute) })
+	s.forward(time.Minute)
 	checkWhole(t, []answer{s.get("/p/" + f.name)}, f.content)
 }
