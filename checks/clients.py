@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import urllib.request
 import zipfile
 
@@ -207,6 +208,9 @@ class Clients:
 
     def pipx(self, url):
         pipx, number = self.program("pipx")
+        # pipx has its own pip upgraded from the same index.
+        run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", self.held, "pip", env=os.environ)
+        time.sleep(2)
         env = {**CLEAN, **{k: v for k, v in os.environ.items() if k == "PIP_CERT"}, "PIPX_HOME": tempfile.mkdtemp(dir=self.work), "PIPX_BIN_DIR": tempfile.mkdtemp(dir=self.work)}
         run(pipx, "install", "--python", sys.executable, "--index-url", url + "/simple/", "curdle-demo", env=env)
         said = run(pathlib.Path(env["PIPX_BIN_DIR"]) / "curdle_demo", env=env)
