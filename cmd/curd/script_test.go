@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("TEST_RUN_CURD") != "" {
 		run()
 	}
-	testscript.Main(m, map[string]func(){"curd": run})
+	testscript.Main(afterwards{m}, map[string]func(){"curd": run})
 }
 
 // TestScripts runs testdata/*.txtar: each tells one behaviour of curd as a user sees it, against
@@ -228,10 +229,42 @@ func deadEnd(ts *testscript.TestScript, _ bool, args []string) {
 
 // makeVenv: venv DIR makes a virtualenv without pip.
 func makeVenv(ts *testscript.TestScript, _ bool, args []string) {
-	out, err := exec.Command("python3", "-m", "venv", "--without-pip", ts.MkAbs(args[0])).CombinedOutput()
-	if err != nil {
-		ts.Fatalf("venv: %v\n%s", err, out)
+	ts.Check(copyVenv(ts.MkAbs(args[0])))
+}
+
+// emptyVenv is a virtualenv without pip, to copy: Python takes long to make one.
+var emptyVenv = sync.OnceValues(func() (venv string, err error) {
+	if sharedDir, err = os.MkdirTemp("", "curd-venv-"); err != nil {
+		return "", err
 	}
+	venv = filepath.Join(sharedDir, "venv")
+	if out, err := exec.Command("python3", "-m", "venv", "--without-pip", venv).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("venv: %w\n%s", err, out)
+	}
+	return venv, nil
+})
+
+var sharedDir string // of emptyVenv, once it is asked for
+
+// copyVenv makes a virtualenv without pip, in the place of what is there.
+func copyVenv(dir string) error {
+	venv, err := emptyVenv()
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.CopyFS(dir, os.DirFS(venv))
+}
+
+// afterwards removes what the tests shared.
+type afterwards struct{ *testing.M }
+
+func (a afterwards) Run() int {
+	code := a.M.Run()
+	_ = os.RemoveAll(sharedDir)
+	return code
 }
 
 // inspect: inspect VENV NAME==VERSION... checks that just these are installed, as Python sees it.

@@ -72,8 +72,8 @@ func startServer(t *testing.T, dir string) string {
 func virtualenv(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "venv")
-	if out, err := exec.Command("python3", "-m", "venv", "--without-pip", dir).CombinedOutput(); err != nil {
-		t.Fatalf("venv: %v\n%s", err, out)
+	if err := copyVenv(dir); err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }
