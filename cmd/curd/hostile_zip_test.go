@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"strings"
+	"sync"
 
 	"curdling/internal/wheel/wheeltest"
 )
@@ -185,24 +186,26 @@ func descriptor(crc, packed, size uint32) []byte {
 
 // zeros gives so many MiB of zeros, deflated to a thousandth.
 func zeros(mib int) []byte {
+	parts := zeroParts()
+	out := append(bytes.Clone(parts[0]), bytes.Repeat(parts[1], mib-1)...)
+	return append(out, 1, 0, 0, 0xff, 0xff) // the last one, of no bytes
+}
+
+// zeroParts are the first MiB of zeros deflated, and any other: every block after the first is the same.
+var zeroParts = sync.OnceValue(func() (parts [2][]byte) {
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)
 	if err != nil {
 		panic(err)
 	}
-	block := make([]byte, 1<<20)
-	var out []byte
-	for i := range 2 {
-		_, _ = w.Write(block)
+	for i := range parts {
+		_, _ = w.Write(make([]byte, 1<<20))
 		_ = w.Flush()
-		if i == 0 {
-			out = bytes.Clone(b.Bytes())
-			b.Reset()
-		}
+		parts[i] = bytes.Clone(b.Bytes())
+		b.Reset()
 	}
-	out = append(out, bytes.Repeat(b.Bytes(), mib-1)...) // every block after the first is the same
-	return append(out, 1, 0, 0, 0xff, 0xff)              // the last one, of no bytes
-}
+	return parts
+})
 
 // zipCases are archives that no two readers need agree about, and those that lie about their sizes.
 func zipCases() []hostile {
