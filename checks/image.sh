@@ -10,8 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 go=${GO:-go}
 tmp=$(mktemp -d)
-export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
-buildah=(buildah --root "$tmp/storage" --runroot "$tmp/run")
+export BUILDAH_ISOLATION=chroot
+buildah=(buildah --storage-driver "${STORAGE_DRIVER:-vfs}" --root "$tmp/storage" --runroot "$tmp/run")
 running="" container="" builder=""
 finish() {
 	[ -z "$running" ] || kill -KILL "$running" 2>/dev/null || true
@@ -69,7 +69,7 @@ mkdir "$tmp/data" && chown 65532:65532 "$tmp/data"
 env -i "${environment[@]}" CURD_SERVER_HOST=127.0.0.1 CURD_SERVER_PORT=18473 CURD_SERVER_MAX_UPLOAD=50MB PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 	unshare --mount sh -euc '
 	mount --make-rprivate / && mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && mount --bind "$2" "$1/data"
-	exec setpriv --no-new-privs --bounding-set=-all chroot --userspec=65532:65532 --groups= "$1" /usr/bin/curd-server
+	exec setpriv --no-new-privs --bounding-set=-all,+sys_chroot,+setuid,+setgid chroot --userspec=65532:65532 --groups= "$1" /usr/bin/curd-server
 ' sh "$rootfs" "$tmp/data" >"$tmp/log" 2>&1 &
 running=$!
 # inside ARGS...: the program again, where the first one runs.

@@ -69,8 +69,11 @@ func healthURL(text string) (string, error) {
 // ownAddress is what to ask of the server with these settings.
 func (o *options) ownAddress() (string, error) {
 	host := o.host
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
+	switch ip := net.ParseIP(host); { // an image knows no name, not even localhost
+	case host == "", ip.Equal(net.IPv4zero):
+		host = "127.0.0.1"
+	case ip.Equal(net.IPv6zero):
+		host = "::1"
 	}
 	if o.port == 0 {
 		return "", usageError{errors.New("port 0 is any: name the URL of the server")}
