@@ -24,9 +24,13 @@ of upstreams, then builds, and of these first what costs least to have again for
 its size and its use. What somebody uploaded or put there by hand never goes.
 Without --max-size it only says what is held. A server may run meanwhile.`,
 		Example: `  curd-server gc --dry-run --max-size 100GB wheels`,
-		Args:    exactlyOne,
+		Args:    oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return gc(cmd.Context(), args[0], int64(maxSize), dryRun, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			directory, err := directoryOf(cmd, args, "max-size")
+			if err != nil {
+				return err
+			}
+			return gc(cmd.Context(), directory, int64(maxSize), dryRun, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 		DisableFlagsInUseLine: true,
 	}

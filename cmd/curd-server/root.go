@@ -112,7 +112,7 @@ called like a command is served as ./NAME.`,
 				return err
 			}
 			if o.directory == "" {
-				return usageError{errors.New("one DIRECTORY is needed, not 0")}
+				return errNoDirectory
 			}
 			if err := o.check(); err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"curdling/internal/config"
 	"curdling/internal/manual"
@@ -28,6 +29,29 @@ func configure(cmd *cobra.Command, args []string) (origins map[string]string, er
 	}
 	return layers().Apply(flags, cmd.Root().Flags())
 }
+
+// directoryOf gives the DIRECTORY of a command that works on the server's folder:
+// its argument, else the server's own. The command's flags that are named mean the
+// same as the server's, and are set as these are.
+func directoryOf(cmd *cobra.Command, args []string, same ...string) (string, error) {
+	flags := pflag.NewFlagSet(cmd.Name(), pflag.ContinueOnError)
+	directory := flags.String("directory", "", "")
+	for _, name := range same {
+		flags.AddFlag(cmd.Flags().Lookup(name))
+	}
+	if _, err := layers().Apply(flags, cmd.Root().Flags()); err != nil {
+		return "", err
+	}
+	if len(args) == 1 {
+		return args[0], nil
+	}
+	if *directory == "" {
+		return "", errNoDirectory
+	}
+	return *directory, nil
+}
+
+var errNoDirectory = usageError{errors.New("one DIRECTORY is needed, not 0")}
 
 // oneDirectory refuses more arguments than DIRECTORY.
 func oneDirectory(_ *cobra.Command, args []string) error {

@@ -54,13 +54,17 @@ func newTokenCreate() *cobra.Command {
 
   # what only reads
   curd-server token create --user laptop wheels`,
-		Args: exactlyOne,
+		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			t.Scope = auth.Scope(scope)
 			if t.Expires, err = parseExpiry(expires, time.Now()); err != nil {
 				return usageError{err}
 			}
-			return createToken(cmd.Context(), args[0], files, t, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			directory, err := directoryOf(cmd, args, "token-db", "audit-log")
+			if err != nil {
+				return err
+			}
+			return createToken(cmd.Context(), directory, files, t, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 		DisableFlagsInUseLine: true,
 	}
@@ -125,9 +129,13 @@ func newTokenList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list DIRECTORY",
 		Short: "list the tokens",
-		Args:  exactlyOne,
+		Args:  oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			tokens, err := auth.ReadTokens(files.tokensPath(args[0]))
+			directory, err := directoryOf(cmd, args, "token-db", "audit-log")
+			if err != nil {
+				return err
+			}
+			tokens, err := auth.ReadTokens(files.tokensPath(directory))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}

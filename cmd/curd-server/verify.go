@@ -40,9 +40,13 @@ reason.txt; a server that runs stops serving them within a second. Nothing there
 is ever removed.`,
 		Example: `  curd-server verify wheels
   curd-server verify --fix --rate 50MB wheels`,
-		Args: exactlyOne,
+		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return verify(cmd.Context(), args[0], o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			directory, err := directoryOf(cmd, args)
+			if err != nil {
+				return err
+			}
+			return verify(cmd.Context(), directory, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 		DisableFlagsInUseLine: true,
 	}
@@ -51,13 +55,6 @@ is ever removed.`,
 	c.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "read `N` files at once; 0 is one for each processor")
 	o.files.addAudit(c.Flags())
 	return c
-}
-
-func exactlyOne(_ *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usageError{fmt.Errorf("one DIRECTORY is needed, not %d", len(args))}
-	}
-	return nil
 }
 
 func verify(ctx context.Context, directory string, o verifyOptions, stdout, stderr io.Writer) (err error) {

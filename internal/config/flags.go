@@ -147,7 +147,7 @@ func (l Layers) environment(all *pflag.FlagSet) (map[string]flagSetting, error) 
 		name, text, _ := strings.Cut(assignment, "=")
 		flag := flags[name]
 		switch {
-		case !strings.HasPrefix(name, l.Prefix), strings.HasPrefix(text, "tcp://"):
+		case !strings.HasPrefix(name, l.Prefix), strings.HasPrefix(text, "tcp://"), flag == nil && text == "":
 			continue
 		case flag == nil:
 			if near := nearestOf(name, slices.Sorted(maps.Keys(flags))); near != "" {
