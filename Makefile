@@ -111,9 +111,6 @@ check-image:
 	checks/image.sh
 
 # How a server starts, answers and takes uploads with 2,000, 20,000 and 200,000 wheels.
-bench-server:
-	$(PYTHON) -m bench.server $(ARGS)
-
 bench-catalog: build
 	$(GO) run ./bench/catalog -server bin/curd-server -dir "$${BENCH_DIR:-/tmp}"
 

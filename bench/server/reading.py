@@ -91,6 +91,7 @@ def with_password(results, without, servers, project, seconds, cost):
     row, trials = f"auth{cost}", {}
     for s in servers:
         headers = {**s.headers, "Authorization": basic}
+        get(s.page_url(project), headers)  # what a server remembers of a password it has now
         trials[s.name] = trial(results, row, s, s.page_url(project), seconds, rate, headers=headers)
     trials["curd-server without"] = trial(results, row, without, without.page_url(project), seconds, rate,
                                           name="curd-server without", headers=without.headers)
