@@ -55,7 +55,7 @@ func TestKilled(t *testing.T) {
 	clear(sent.checked)
 	sent.check(t, p.url)
 	if err := p.stop(); err != nil {
-		t.Errorf("stopped: %v", err)
+		t.Errorf("stopped: %v\n%s", err, p.stderr)
 	}
 	held := sent.checkFolder(t, dir)
 	t.Logf("%d uploads acknowledged, %d files held, %d sent", len(sent.acknowledged), held, len(sent.content))
