@@ -162,20 +162,20 @@ func TestNeverWhole(t *testing.T) {
 	for name, test := range map[string]struct {
 		file  func(http.ResponseWriter, *http.Request)
 		as    func(published) published
-		tries int // at most
+		tries int // at most; what is no wrong hash is remembered for 2 s
 		hasty bool
 	}{
 		"wrong byte":                     {file: send(string(wrong), n), tries: 1},
 		"wrong byte, chunked":            {file: send(string(wrong), -1), tries: 1},
-		"half, and a half's length":      {file: send(good.content[:n/2], n/2), tries: 1},
-		"half, and the page agrees":      {file: send(good.content[:n/2], n/2), as: func(f published) published { f.size = n / 2; return f }, tries: 1},
+		"half, and a half's length":      {file: send(good.content[:n/2], n/2), tries: 5},
+		"half, and the page agrees":      {file: send(good.content[:n/2], n/2), as: func(f published) published { f.size = n / 2; return f }, tries: 5},
 		"half, chunked":                  {file: send(good.content[:n/2], -1), tries: 3, hasty: true},
-		"half, the size is not told":     {file: send(good.content[:n/2], -1), as: func(f published) published { f.size = -1; return f }, tries: 1},
-		"more":                           {file: send(good.content+"x", -1), tries: 1},
+		"half, the size is not told":     {file: send(good.content[:n/2], -1), as: func(f published) published { f.size = -1; return f }, tries: 5},
+		"more":                           {file: send(good.content+"x", -1), tries: 5},
 		"right, but its hash is another": {file: send(good.content, n), as: func(f published) published { f.sha256 = sum("x"); return f }, tries: 1},
-		"no hash, and no wheel":          {file: send(good.content[:n/2], n/2), as: func(f published) published { f.sha256, f.size = "-", -1; return f }, tries: 1},
-		"gone":                           {file: http.NotFound, tries: 1},
-		"forbidden":                      {file: func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) }, tries: 1},
+		"no hash, and no wheel":          {file: send(good.content[:n/2], n/2), as: func(f published) published { f.sha256, f.size = "-", -1; return f }, tries: 5},
+		"gone":                           {file: http.NotFound, tries: 5},
+		"forbidden":                      {file: func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) }, tries: 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
