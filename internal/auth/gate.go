@@ -145,6 +145,7 @@ func (g *Gate) identify(authorization string, from netip.Addr, b basis) (*Identi
 	if user == "" || user == tokenUser || b.users == nil || len(secret) > maxPassword || len(user) > maxPassword {
 		return nil, g.wrong(from, nil)
 	}
+	defer g.limiter.wait(user, from)()
 	attempt, wait := g.limiter.begin(user, from)
 	if wait > 0 {
 		return nil, &LimitedError{wait}

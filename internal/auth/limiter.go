@@ -37,10 +37,49 @@ type limiter struct {
 	mu      sync.Mutex
 	buckets map[mac]time.Time
 	known   map[mac]time.Time // until when
+	turns   map[mac]*turn
+}
+
+// turn is held by one attempt; the others with the same address or user wait for it. So what is
+// counted of right passwords that come all at once, as from a fleet of machines, does not hold these up.
+type turn struct {
+	held chan struct{} // of one
+	n    int           // who holds it or waits for it; guarded by limiter.mu
+}
+
+// wait takes the turns of an address and of a user, in this order, and gives what ends them.
+func (l *limiter) wait(user string, from netip.Addr) (done func()) {
+	near := neighbourhood(from)
+	endAddress := l.take(l.key.mac("address", string(near[:])))
+	endUser := l.take(l.key.mac("user", user))
+	return func() {
+		endUser()
+		endAddress()
+	}
+}
+
+func (l *limiter) take(m mac) (end func()) {
+	l.mu.Lock()
+	t := l.turns[m]
+	if t == nil {
+		t = &turn{held: make(chan struct{}, 1)}
+		l.turns[m] = t
+	}
+	t.n++
+	l.mu.Unlock()
+	t.held <- struct{}{}
+	return func() {
+		<-t.held
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if t.n--; t.n == 0 {
+			delete(l.turns, m)
+		}
+	}
 }
 
 func newLimiter() *limiter {
-	return &limiter{key: newKey(), buckets: make(map[mac]time.Time), known: make(map[mac]time.Time)}
+	return &limiter{key: newKey(), buckets: make(map[mac]time.Time), known: make(map[mac]time.Time), turns: make(map[mac]*turn)}
 }
 
 // attempt is a password that is counted as wrong until it turns out to be right.

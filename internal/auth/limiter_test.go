@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,5 +173,25 @@ func TestLimiterIsBounded(t *testing.T) {
 	}
 	if len(l.buckets) > maxBuckets || len(l.known) > maxKnown {
 		t.Errorf("%d buckets and %d known pairs, want %d and %d at most", len(l.buckets), len(l.known), maxBuckets, maxKnown)
+	}
+}
+
+// TestRightAtOnce: a fleet that starts at once with the right password is let in, all of it.
+func TestRightAtOnce(t *testing.T) {
+	t.Parallel()
+	u, _ := openUsers(t, "alice:"+hashed["sha1"]+"\nbob:"+hashed["sha1"])
+	gate := NewGate(Policy{Users: u})
+	var machines sync.WaitGroup
+	for i := range 200 {
+		from := netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 50)})
+		machines.Go(func() {
+			if _, err := gate.Authorize(send([]string{"alice", "bob"}[i%2], "password"), from, Read); err != nil {
+				t.Errorf("machine %d: %v", i, err)
+			}
+		})
+	}
+	machines.Wait()
+	if len(gate.limiter.turns) != 0 {
+		t.Errorf("%d turns are left", len(gate.limiter.turns))
 	}
 }
