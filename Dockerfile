@@ -5,7 +5,8 @@
 #
 # Options are arguments (docker run ... curd-server --max-upload 1GiB) or variables
 # (CURD_SERVER_MAX_UPLOAD=1GiB). It runs with --read-only and --cap-drop ALL too.
-# BUILDER is any image with Go, a shell and CA certificates.
+# BUILDER is any image with Go, a shell and CA certificates. INDEX is the URL of the default index, which
+# --upstream pypi mirrors; without it upstreams are named by their URL.
 ARG BUILDER=docker.io/library/golang:1.26
 FROM ${BUILDER} AS build
 WORKDIR /src
@@ -13,7 +14,8 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/curd-server ./cmd/curd-server \
+ARG INDEX=
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION} -X main.defaultIndex=${INDEX}" -o /out/curd-server ./cmd/curd-server \
 	&& mkdir -p /out/data
 
 FROM scratch
