@@ -10,6 +10,7 @@ import (
 
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
+	"curdling/internal/index"
 )
 
 // ErrHeld says that a file came in the meantime: the catalog has it.
@@ -118,7 +119,7 @@ func (m *Mirror) Metadata(ctx context.Context, filename string) ([]byte, error) 
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if !errors.Is(err, errNoRanges) {
+	if !errors.Is(err, index.ErrNoRanges) {
 		m.count.errors.Add(1)
 		return nil, &Error{u.Name, err}
 	}

@@ -15,8 +15,6 @@ import (
 	"curdling/internal/index"
 )
 
-var errNoRanges = index.ErrNoRanges
-
 const (
 	tail        = 64 << 10 // bytes at the end that wait for the hash
 	mostUnsized = 2 << 30  // bytes of a file whose size nobody tells
