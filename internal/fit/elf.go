@@ -34,11 +34,11 @@ func readELF(r io.ReaderAt) (*File, error) {
 	if e.SectionByType(elf.SHT_DYNAMIC) == nil {
 		return f, nil
 	}
-	if f.inside, err = e.DynString(elf.DT_NEEDED); err != nil {
+	if f.needed, err = e.DynString(elf.DT_NEEDED); err != nil {
 		return nil, fmt.Errorf("its dynamic section cannot be read: %w", err)
 	}
-	if len(f.inside) > maxNeeded {
-		return nil, fmt.Errorf("needs %d libraries, which is more than is looked at", len(f.inside))
+	if len(f.needed) > maxNeeded {
+		return nil, fmt.Errorf("needs %d libraries, which is more than is looked at", len(f.needed))
 	}
 	if names, err := e.DynString(elf.DT_SONAME); err == nil && len(names) > 0 {
 		f.soname = names[0]

@@ -51,7 +51,7 @@ type File struct {
 	MacOS string `json:"macos,omitempty"`
 
 	soname  string
-	inside  []string        // DT_NEEDED, all
+	needed  []string        // DT_NEEDED, all
 	unbound map[string]bool // names of undefined symbols
 }
 
@@ -83,7 +83,7 @@ func Read(dir string, paths []string) (Needs, error) {
 	}
 	slices.SortFunc(n.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	for i, f := range n.Files {
-		for _, library := range f.inside {
+		for _, library := range f.needed {
 			if _, ok := f.Libraries[library]; !ok && !sonames[library] {
 				f.Libraries[library] = nil
 			}
