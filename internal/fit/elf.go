@@ -31,6 +31,7 @@ func readELF(r io.ReaderAt) (*File, error) {
 	if f.Level, err = level(e); err != nil {
 		return nil, err
 	}
+	f.compilers = compilers(e)
 	if e.SectionByType(elf.SHT_DYNAMIC) == nil {
 		return f, nil
 	}

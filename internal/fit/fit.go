@@ -50,9 +50,10 @@ type File struct {
 	// MacOS is the oldest that runs it: "11.0". "" for ELF.
 	MacOS string `json:"macos,omitempty"`
 
-	soname  string
-	needed  []string        // DT_NEEDED, all
-	unbound map[string]bool // names of undefined symbols
+	soname    string
+	needed    []string        // DT_NEEDED, all
+	unbound   map[string]bool // names of undefined symbols
+	compilers []string        // see Needs.Compilers
 }
 
 // IsZero tells that there is no machine code.
