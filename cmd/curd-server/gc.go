@@ -75,8 +75,8 @@ func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, files
 // reason says why a file may go.
 func reason(x catalog.Candidate) string {
 	why := "upstream " + x.From.Upstream + " has it"
-	if x.Why == catalog.Build {
-		why = fmt.Sprintf("can be built again in %v", x.From.BuildTime.Round(time.Second))
+	if x.Why == catalog.Rebuild {
+		why = fmt.Sprintf("can be built again in %v", x.Build.Time.Round(time.Second))
 	}
 	if x.Uses == 0 {
 		return fmt.Sprintf("%s, not used since it came on %s", why, x.LastUsed.Format(time.DateOnly))

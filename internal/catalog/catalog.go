@@ -71,6 +71,8 @@ type File struct {
 	ModTime   time.Time // of the bytes as they lie in the store; with Size it tells one content from another
 	Summary   string    // of the file's METADATA or PKG-INFO; at most 512 bytes
 	From      From      // its UploadTime is the one above
+	// Build is what the record beside a wheel says that was built of a source; nil where there is none.
+	Build *Build
 }
 
 // From tells where a file came from. The zero value is of files that somebody
@@ -80,8 +82,6 @@ type From struct {
 	Upstream string // name of the upstream whose file it is, "" for none
 	// UploadTime is when the file was published; zero is when it came here.
 	UploadTime time.Time
-	// BuildTime is how long a wheel took to build that can be built again; zero is of all others.
-	BuildTime time.Duration
 }
 
 // Stats are sums over all that is held.
@@ -106,9 +106,14 @@ type Catalog struct {
 	reserved    atomic.Int64 // bytes of files that are about to be held
 	usesChanged atomic.Bool
 
+	recording sync.Mutex // a record and its wheel come together
+
 	mu         sync.RWMutex
 	files      map[string]*File
 	sidecars   map[string]*sidecar // by key
+	builds     map[buildKey][]*Build
+	evidence   map[string]int // by file, how often another build of it was sent
+	conflicts  int            // all of these
 	projects   map[dist.Name]*Project
 	names      []dist.Name        // sorted, as they were before those in renamed came or went
 	renamed    map[dist.Name]bool // names that did
@@ -143,6 +148,8 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 		maxSize: config.MaxSize, sweep: config.Sweep, verifyEvery: config.VerifyEvery, removed: config.Removed,
 		files:    make(map[string]*File),
 		sidecars: make(map[string]*sidecar),
+		builds:   make(map[buildKey][]*Build),
+		evidence: make(map[string]int),
 		projects: make(map[dist.Name]*Project),
 		ignored:  make(map[string]stamp),
 	}

@@ -29,14 +29,13 @@ type facts struct {
 	User           string    `json:"user,omitempty"`
 	Upstream       string    `json:"upstream,omitempty"`
 	UploadTime     int64     `json:"upload_time,omitempty"` // Unix nanoseconds; 0 is mtime
-	BuildTime      int64     `json:"build_time,omitempty"`  // nanoseconds
 }
 
 func factsOf(f *File) facts {
 	x := facts{
 		File: f.Filename, Size: f.Size, ModTime: f.ModTime.UnixNano(), SHA256: f.SHA256, Project: f.Name,
 		MetadataSHA256: f.MetadataSHA256, RequiresPython: f.RequiresPython.String(), Summary: f.Summary,
-		User: f.From.User, Upstream: f.From.Upstream, BuildTime: int64(f.From.BuildTime),
+		User: f.From.User, Upstream: f.From.Upstream,
 	}
 	if !f.UploadTime.Equal(f.ModTime) {
 		x.UploadTime = f.UploadTime.UnixNano()
@@ -77,7 +76,7 @@ func (x facts) file(info store.Info, common *common) *File {
 	f.Size, f.SHA256 = x.Size, take(len(x.SHA256))
 	f.HasMetadata, f.MetadataSHA256 = f.Kind == dist.Wheel, take(len(x.MetadataSHA256))
 	known := &File{File: f, Summary: text}
-	from := From{User: common.text(x.User), Upstream: common.text(x.Upstream), BuildTime: time.Duration(x.BuildTime)}
+	from := From{User: common.text(x.User), Upstream: common.text(x.Upstream)}
 	if x.UploadTime != 0 {
 		from.UploadTime = time.Unix(0, x.UploadTime).UTC()
 	}

@@ -39,14 +39,14 @@ type Why string
 // into the store never do.
 const (
 	Upstream Why = "upstream" // the upstream has it
-	Build    Why = "build"    // it can be built again
+	Rebuild  Why = "build"    // it can be built again
 )
 
 // expendable tells whether a file may be evicted, and why; else it is "".
 func (f *File) expendable() Why {
 	switch {
-	case f.From.BuildTime > 0:
-		return Build
+	case f.Build != nil:
+		return Rebuild
 	case f.From.Upstream != "":
 		return Upstream
 	}
@@ -72,9 +72,9 @@ func (c *Catalog) candidate(f *File, why Why, now time.Time) Candidate {
 		x.LastUsed = time.Unix(u.last.Load(), 0).UTC()
 	}
 	const perSecond = 10e6 // bytes that an upstream is taken to send
-	again := f.From.BuildTime.Seconds()
-	if why == Upstream {
-		again = 1 + float64(f.Size)/perSecond
+	again := 1 + float64(f.Size)/perSecond
+	if why == Rebuild {
+		again = f.Build.Time.Seconds()
 	}
 	days := 1 + max(0, now.Sub(x.LastUsed).Hours()/24)
 	x.worth = again * float64(1+x.Uses) / days / float64(max(f.Size, 1))
@@ -129,6 +129,12 @@ func (c *Catalog) Evict(ctx context.Context, x Candidate) error {
 		return fmt.Errorf("%s cannot be removed: %w", x.Filename, err)
 	}
 	c.drop(x.Filename)
+	for _, suffix := range []string{RecordSuffix, SignatureSuffix} {
+		if err := c.store.Remove(ctx, x.Filename+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.log.Warn("what lay beside an evicted file is left", "file", x.Filename+suffix, "err", err)
+		}
+		c.drop(x.Filename + suffix)
+	}
 	c.log.Info("evicted", "file", x.Filename, "bytes", x.Size, "why", x.Why, "uses", x.Uses, "last_used", x.LastUsed)
 	c.told(Removal{"evict", x.Filename, x.SHA256, x.Size, string(x.Why)})
 	return nil

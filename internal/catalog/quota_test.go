@@ -57,14 +57,20 @@ func TestQuota(t *testing.T) {
 		name string
 		from From
 	}{
-		{"built", From{BuildTime: time.Minute}},
+		{"built", From{}},
 		{"unused", From{Upstream: "main"}},
 		{"used", From{Upstream: "main"}},
 		{"read", From{Upstream: "main"}},
 	} {
 		name, content := sized(x.name, 10_000)
 		names[x.name] = name
-		if err := keep(t, c, name, content, x.from); err != nil {
+		var err error
+		if x.name == "built" {
+			names[x.name], err = keepBuild(t, c, x.name, "0", time.Minute)
+		} else {
+			err = keep(t, c, name, content, x.from)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -74,8 +74,6 @@ func (x *facts) number(key string) *int64 {
 		return &x.ModTime
 	case "upload_time":
 		return &x.UploadTime
-	case "build_time":
-		return &x.BuildTime
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"curdling/internal/dist"
+	"curdling/internal/record"
 	"curdling/internal/store"
 )
 
@@ -20,11 +21,15 @@ import (
 //	FILE.yanked        FILE is yanked (PEP 592); the text, which may be empty, is the reason
 //	FILE.provenance    a provenance object (PEP 740), served as it is
 //	FILE.attestations  a list of attestation objects (PEP 740), as an upload brought it
+//	FILE.build.json    the record of the build that made the wheel FILE, see package record
+//	FILE.build.sig     a signed note of that record
 //	PROJECT.status     "archived", "deprecated", "quarantined" or "active" (PEP 792), and after a colon the reason
 const (
 	YankedSuffix       = ".yanked"
 	ProvenanceSuffix   = ".provenance"
 	AttestationsSuffix = ".attestations"
+	RecordSuffix       = record.Suffix
+	SignatureSuffix    = record.SignatureSuffix
 	StatusSuffix       = ".status"
 )
 
@@ -46,12 +51,21 @@ type sidecar struct {
 	stamp  stamp
 	status string // of a .status
 	reason string // of a .yanked or .status
+	build  *Build // of a .build.json
 }
 
 // splitSidecar tells whether a key is a sidecar's, and of what it is.
 func splitSidecar(key string) (of, suffix string, ok bool) {
+	if strings.Contains(key, "/") {
+		return "", "", false
+	}
+	for _, suffix := range []string{RecordSuffix, SignatureSuffix} {
+		if of, ok := strings.CutSuffix(key, suffix); ok {
+			return of, suffix, true
+		}
+	}
 	dot := strings.LastIndexByte(key, '.')
-	if dot < 0 || strings.Contains(key, "/") {
+	if dot < 0 {
 		return "", "", false
 	}
 	switch of, suffix = key[:dot], key[dot:]; suffix {
@@ -77,8 +91,20 @@ func readSidecar(r io.Reader, info store.Info) (*sidecar, error) {
 			return nil, err
 		}
 	}
-	if suffix == ProvenanceSuffix || suffix == AttestationsSuffix {
+	switch suffix {
+	case ProvenanceSuffix, AttestationsSuffix:
 		return s, checkJSON(r, info, suffix)
+	case RecordSuffix:
+		text, err := io.ReadAll(io.LimitReader(r, record.MaxSize+1))
+		if err == nil {
+			s.build, err = readBuild(text, of)
+		}
+		return s, err
+	case SignatureSuffix:
+		if info.Size > MaxSidecar {
+			return nil, fmt.Errorf("%d bytes, more than %d", info.Size, MaxSidecar)
+		}
+		return s, nil
 	}
 	text, err := io.ReadAll(io.LimitReader(r, maxReason))
 	if err != nil {
@@ -138,6 +164,7 @@ func oneLine(s string) string {
 
 // note takes what a sidecar says, nil that it is gone. The caller holds mu.
 func (c *Catalog) note(key string, s *sidecar) {
+	c.index(c.sidecars[key], s)
 	if s == nil {
 		delete(c.sidecars, key)
 	} else {
@@ -153,6 +180,10 @@ func (c *Catalog) note(key string, s *sidecar) {
 	}
 	if f := c.files[of]; f != nil {
 		again := c.dressed(f)
+		if again.expendable() != f.expendable() {
+			c.count(f, -1)
+			c.count(again, 1)
+		}
 		c.files[of] = again
 		p := c.projects[f.Name]
 		c.projects[f.Name] = c.marked(p.without(f).with(f.Name, []*File{again}))
@@ -161,18 +192,21 @@ func (c *Catalog) note(key string, s *sidecar) {
 
 // dressed is f with what its sidecars say. The caller holds mu.
 func (c *Catalog) dressed(f *File) *File {
-	if len(c.sidecars) == 0 && !f.Yanked && f.Provenance == "" {
+	if len(c.sidecars) == 0 && !f.Yanked && f.Provenance == "" && f.Build == nil {
 		return f
 	}
 	again, provenance := *f, f.Filename+ProvenanceSuffix
-	again.Yanked, again.YankedReason, again.Provenance = false, "", ""
+	again.Yanked, again.YankedReason, again.Provenance, again.Build = false, "", "", nil
 	if s := c.sidecars[f.Filename+YankedSuffix]; s != nil {
 		again.Yanked, again.YankedReason = true, s.reason
 	}
 	if c.sidecars[provenance] != nil {
 		again.Provenance = provenance
 	}
-	if !again.Yanked && !f.Yanked && again.Provenance == f.Provenance {
+	if s := c.sidecars[f.Filename+RecordSuffix]; s != nil && s.build.SHA256 == f.SHA256 {
+		again.Build = s.build
+	}
+	if !again.Yanked && !f.Yanked && again.Provenance == f.Provenance && again.Build == f.Build {
 		return f
 	}
 	return &again
@@ -252,7 +286,7 @@ func (c *Catalog) takes(name dist.Name) error {
 	return &StatusError{name, status, reason}
 }
 
-// Sidecar gives the provenance or the attestations of a file that is held and
+// Sidecar gives what lies beside a file, as it is, of one that is held and
 // may be had: key is the sidecar's. Else the error is that of Offered.
 func (c *Catalog) Sidecar(ctx context.Context, key string) ([]byte, error) {
 	of, _, ok := splitSidecar(key)

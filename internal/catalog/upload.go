@@ -36,6 +36,9 @@ type Upload struct {
 	// Allow is asked by Keep whether files of a project may come; its error is
 	// Keep's then. Nil: all may.
 	Allow func(dist.Name) error
+	// Record came with a wheel that was built of a source, see package record, and
+	// Signature with the record; nil: there is none.
+	Record, Signature []byte
 
 	catalog *Catalog
 	spooled *os.File
@@ -107,7 +110,10 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 		if err := u.allowed(held.Name); err != nil {
 			return false, err
 		}
-		return false, u.compare(held)
+		if err := u.compare(held, from.User); err != nil || u.Record == nil || held.Build != nil {
+			return false, err
+		}
+		return false, u.keepRecord(ctx) // which a crash left out
 	}
 	f, err := check(u.spooled, u.Size, u.Filename)
 	if err != nil {
@@ -124,10 +130,20 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 		return false, err
 	}
 	defer release()
+	if u.Record != nil {
+		c.recording.Lock()
+		defer c.recording.Unlock()
+		if held := c.File(u.Filename); held != nil {
+			return false, u.compare(held, from.User)
+		}
+		if err := u.keepRecord(ctx); err != nil {
+			return false, err
+		}
+	}
 	err = c.store.Create(ctx, u.Filename, u.spooled, u.Size)
 	if errors.Is(err, fs.ErrExist) {
 		c.examine(ctx, u.Filename, 0)
-		return false, u.compare(c.File(u.Filename))
+		return false, u.compare(c.File(u.Filename), from.User)
 	}
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", u.Filename, err)
@@ -151,12 +167,15 @@ func (u *Upload) allowed(project dist.Name) error {
 	return u.Allow(project)
 }
 
-// compare tells whether the file came that is held.
-func (u *Upload) compare(held *File) error {
+// compare tells whether the file came that is held. Of two builds of one identity the second is evidence.
+func (u *Upload) compare(held *File, user string) error {
 	switch {
 	case held == nil:
 		return &ConflictError{u.Filename, "", u.SHA256}
 	case held.SHA256 != u.SHA256:
+		if held.Build != nil && u.Record != nil && u.checkRecord() == nil {
+			u.evidence(held, user)
+		}
 		return &ConflictError{u.Filename, held.SHA256, u.SHA256}
 	}
 	return nil

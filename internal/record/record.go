@@ -28,6 +28,8 @@ import (
 const (
 	// Suffix comes after the wheel's name in that of its record.
 	Suffix = ".build.json"
+	// SignatureSuffix comes after it in that of the signed note of the record.
+	SignatureSuffix = ".build.sig"
 	// MaxSize is the largest record, in bytes.
 	MaxSize = 256 << 10
 	// Schema is the newest version of the schema. Each later one keeps all that

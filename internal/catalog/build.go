@@ -1,0 +1,204 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"curdling/internal/record"
+	"curdling/internal/tag"
+)
+
+// Build is what a catalog keeps in mind of a build's record.
+type Build struct {
+	Filename  string // of the wheel
+	From, Key, Identity string // see package record
+	SHA256              string // of the wheel
+	Time                time.Duration
+	Plain               bool // see [record.Record.Plain]
+}
+
+// buildKey finds builds.
+type buildKey struct{ from, key string }
+
+// readBuild reads the record that lies beside the wheel called filename.
+func readBuild(text []byte, filename string) (*Build, error) {
+	r, err := record.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Of(filename, r.Wheel.SHA256); err != nil {
+		return nil, err
+	}
+	return &Build{
+		Filename: filename, From: r.From.SHA256, Key: r.Key, Identity: r.Identity(), SHA256: r.Wheel.SHA256, Time: r.Cost.Duration(), Plain: r.Plain(),
+	}, nil
+}
+
+// index notes that a sidecar is in the place of another. The caller holds mu.
+func (c *Catalog) index(old, now *sidecar) {
+	if old != nil && old.build != nil {
+		k := buildKey{old.build.From, old.build.Key}
+		if left := slices.DeleteFunc(c.builds[k], func(b *Build) bool { return b == old.build }); len(left) > 0 {
+			c.builds[k] = left
+		} else {
+			delete(c.builds, k)
+		}
+	}
+	if now != nil && now.build != nil {
+		k := buildKey{now.build.From, now.build.Key}
+		c.builds[k] = append(c.builds[k], now.build)
+	}
+}
+
+// Builds gives the wheels that were built from that source under that key (see
+// package record), those that came first before others. The same source and key may have several: built on
+// systems that differ, or with other versions of what the build requires.
+func (c *Catalog) Builds(from, key string) []*File {
+	c.mu.RLock()
+	var found []*File
+	for _, b := range c.builds[buildKey{from, key}] {
+		if f := c.files[b.Filename]; f != nil && f.Build == b && c.projects[f.Name].Status != Quarantined {
+			found = append(found, f)
+		}
+	}
+	c.mu.RUnlock()
+	slices.SortStableFunc(found, func(a, b *File) int { return a.UploadTime.Compare(b.UploadTime) })
+	return found
+}
+
+// checkRecord holds the record that came with an upload against it.
+func (u *Upload) checkRecord() error {
+	r, err := record.Parse(u.Record)
+	if err == nil {
+		err = r.Of(u.Filename, u.SHA256)
+	}
+	if err != nil {
+		return &InvalidError{fmt.Errorf("%s: its record: %w", u.Filename+RecordSuffix, err)}
+	}
+	return nil
+}
+
+// keepRecord lays what came with the wheel beside its place, before the wheel comes: who sees the wheel sees its
+// record. What is there already was left by an upload that did not end, and is replaced.
+func (u *Upload) keepRecord(ctx context.Context) error {
+	if err := u.checkRecord(); err != nil {
+		return err
+	}
+	c := u.catalog
+	for suffix, content := range map[string][]byte{RecordSuffix: u.Record, SignatureSuffix: u.Signature} {
+		key := u.Filename + suffix
+		err := c.store.Remove(ctx, key)
+		if content != nil && (err == nil || errors.Is(err, fs.ErrNotExist)) {
+			err = c.store.Create(ctx, key, bytes.NewReader(content), int64(len(content)))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		c.examine(ctx, key, 0)
+	}
+	return nil
+}
+
+// mostEvidence is how many files are kept as evidence.
+const mostEvidence = 100
+
+// Evidence is a build that came when another of the same identity was held: the same source, built with the same
+// things on the same system, gave other bytes. Either the build does not give the same bytes each time, or
+// somebody sent what was not built so.
+type Evidence struct {
+	Filename   string
+	Held, Sent string // sha256
+	User       string // who sent it
+	Time       time.Time
+}
+
+// evidence keeps what came, where there is room, and counts it.
+func (u *Upload) evidence(held *File, user string) {
+	c := u.catalog
+	e := Evidence{u.Filename, held.SHA256, u.SHA256, user, time.Now().UTC()}
+	c.mu.Lock()
+	c.evidence[u.Filename]++
+	c.conflicts++
+	c.mu.Unlock()
+	kept := c.journal.dir != "" && u.keepEvidence(filepath.Join(c.journal.dir, "evidence"), e)
+	c.log.Warn("another build of the same was sent, and the first one stays", "file", e.Filename, "held", e.Held, "sent", e.Sent, "user", user, "kept", kept)
+}
+
+func (u *Upload) keepEvidence(dir string, e Evidence) bool {
+	there, err := os.ReadDir(dir)
+	if len(there) >= 2*mostEvidence || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	name := filepath.Join(dir, e.Sent[:16]+"-"+u.Filename)
+	text, err := json.MarshalIndent(struct {
+		Evidence
+		Record json.RawMessage
+	}{e, u.Record}, "", " ")
+	if err != nil || writeWhole(name+".json", text) != nil {
+		return false
+	}
+	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return errors.Is(err, fs.ErrExist)
+	}
+	_, err = io.Copy(out, io.NewSectionReader(u.spooled, 0, u.Size))
+	if err = errors.Join(err, out.Close()); err != nil {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err == nil
+}
+
+// Evidence tells how often another build of a wheel that is held was sent since the start, and of all together.
+func (c *Catalog) Evidence(filename string) (of, all int) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.evidence[filename], c.conflicts
+}
+
+// published tells which wheels are a project's own, and not builds that came with a record, by version and
+// interpreter, ABI and system.
+type published map[string]bool
+
+func (p published) add(f *File) {
+	if f.Build == nil {
+		for _, t := range f.Tags {
+			p[wheelFor(f, t)] = true
+		}
+	}
+}
+
+func (p published) has(f *File) bool {
+	return slices.ContainsFunc(f.Tags, func(t tag.Tag) bool { return p[wheelFor(f, t)] })
+}
+
+// versioned are platforms that name an oldest release of the system.
+var versioned = regexp.MustCompile(`^(?:many|(musl))?(linux|macosx)[0-9]*(?:_[0-9]+_[0-9]+)?_`)
+
+func wheelFor(f *File, t tag.Tag) string {
+	return f.Version.Key() + " " + t.Python + " " + t.ABI + " " + versioned.ReplaceAllString(t.Platform, "$1$2 ")
+}
+
+// Plain gives what installers may have that know nothing of records: of the files
+// that are Offered no build that is special to some machines or settings, and none beside a
+// wheel for the same that the project itself published.
+func (p *Project) Plain() []*File {
+	all := p.Offered()
+	if !slices.ContainsFunc(all, func(f *File) bool { return f.Build != nil }) {
+		return all
+	}
+	own := make(published)
+	for _, f := range all {
+		own.add(f)
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(f *File) bool { return f.Build != nil && (!f.Build.Plain || own.has(f)) })
+}
