@@ -10,17 +10,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"time"
 
 	"curdling/internal/record"
-	"curdling/internal/tag"
 )
 
 // Build is what a catalog keeps in mind of a build's record.
 type Build struct {
-	Filename  string // of the wheel
+	Filename            string // of the wheel
 	From, Key, Identity string // see package record
 	SHA256              string // of the wheel
 	Time                time.Duration
@@ -165,40 +163,13 @@ func (c *Catalog) Evidence(filename string) (of, all int) {
 	return c.evidence[filename], c.conflicts
 }
 
-// published tells which wheels are a project's own, and not builds that came with a record, by version and
-// interpreter, ABI and system.
-type published map[string]bool
-
-func (p published) add(f *File) {
-	if f.Build == nil {
-		for _, t := range f.Tags {
-			p[wheelFor(f, t)] = true
-		}
-	}
-}
-
-func (p published) has(f *File) bool {
-	return slices.ContainsFunc(f.Tags, func(t tag.Tag) bool { return p[wheelFor(f, t)] })
-}
-
-// versioned are platforms that name an oldest release of the system.
-var versioned = regexp.MustCompile(`^(?:many|(musl))?(linux|macosx)[0-9]*(?:_[0-9]+_[0-9]+)?_`)
-
-func wheelFor(f *File, t tag.Tag) string {
-	return f.Version.Key() + " " + t.Python + " " + t.ABI + " " + versioned.ReplaceAllString(t.Platform, "$1$2 ")
-}
-
 // Plain gives what installers may have that know nothing of records: of the files
-// that are Offered no build that is special to some machines or settings, and none beside a
-// wheel for the same that the project itself published.
+// that are Offered no build that is for some machines or settings alone.
 func (p *Project) Plain() []*File {
 	all := p.Offered()
-	if !slices.ContainsFunc(all, func(f *File) bool { return f.Build != nil }) {
+	special := func(f *File) bool { return f.Build != nil && !f.Build.Plain }
+	if !slices.ContainsFunc(all, special) {
 		return all
 	}
-	own := make(published)
-	for _, f := range all {
-		own.add(f)
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(f *File) bool { return f.Build != nil && (!f.Build.Plain || own.has(f)) })
+	return slices.DeleteFunc(slices.Clone(all), special)
 }

@@ -2,8 +2,6 @@ package catalog
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,35 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"curdling/internal/record"
-	"curdling/internal/wheel/wheeltest"
+	"curdling/internal/record/recordtest"
 )
-
-const source = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-
-// built is the record and the wheel of a build of project-1.0, on a Python that on names.
-func built(t *testing.T, project, on, content string, edit func(*record.Record)) (name string, wheel, text []byte) {
-	t.Helper()
-	r := &record.Record{
-		Key:  record.Key(record.Decides{From: source}),
-		From: record.From{SHA256: source, Filename: project + "-1.0.tar.gz"},
-		On:   record.On{Python: on, Tag: "cp311-cp311", Platform: "linux_x86_64"},
-		Cost: record.Cost{Seconds: 60},
-	}
-	if edit != nil {
-		edit(r)
-	}
-	if err := r.Identify(); err != nil {
-		t.Fatal(err)
-	}
-	name, wheel = makeWheel(wheeltest.Wheel{Name: project, Version: "1.0", BuildTag: r.BuildTag().String(), Files: map[string]string{"x.py": content}})
-	sum := sha256.Sum256(wheel)
-	r.Wheel = record.Wheel{Filename: name, Size: int64(len(wheel)), SHA256: hex.EncodeToString(sum[:])}
-	text, err := r.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return name, wheel, text
-}
 
 func send(t *testing.T, c *Catalog, name string, wheel, text []byte) error {
 	t.Helper()
@@ -59,7 +30,7 @@ func send(t *testing.T, c *Catalog, name string, wheel, text []byte) error {
 
 // keepBuild has a build held that took so long.
 func keepBuild(t *testing.T, c *Catalog, project, on string, took time.Duration) (name string, err error) {
-	name, wheel, text := built(t, project, on, randomText(10_000), func(r *record.Record) { r.Cost.Seconds = took.Seconds() })
+	name, wheel, text := recordtest.Build(t, project, on, randomText(10_000), func(r *record.Record) { r.Cost.Seconds = took.Seconds() })
 	return name, send(t, c, name, wheel, text)
 }
 
@@ -74,8 +45,8 @@ func TestBuilds(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	c, log := open(t, dir)
-	key := record.Key(record.Decides{From: source})
-	first, wheel, text := built(t, "foo", "3.11.1", "one", nil)
+	key := record.Key(record.Decides{From: recordtest.Source})
+	first, wheel, text := recordtest.Build(t, "foo", "3.11.1", "one", nil)
 	if err := send(t, c, first, wheel, text); err != nil {
 		t.Fatal(err)
 	}
@@ -83,10 +54,10 @@ func TestBuilds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{first, second}, names(c.Builds(source, key))); diff != "" {
+	if diff := cmp.Diff([]string{first, second}, names(c.Builds(recordtest.Source, key))); diff != "" {
 		t.Errorf("builds (-want +got):\n%s", diff)
 	}
-	if got := c.Builds(key, source); got != nil {
+	if got := c.Builds(key, recordtest.Source); got != nil {
 		t.Errorf("builds of something else: %v", names(got))
 	}
 	if got, err := c.Sidecar(t.Context(), first+RecordSuffix); err != nil || !bytes.Equal(got, text) {
@@ -100,7 +71,7 @@ func TestBuilds(t *testing.T) {
 	if err := send(t, c, first, wheel, text); err != nil {
 		t.Error(err)
 	}
-	_, other, otherText := built(t, "foo", "3.11.1", "two", nil)
+	_, other, otherText := recordtest.Build(t, "foo", "3.11.1", "two", nil)
 	var conflict *ConflictError
 	if err := send(t, c, first, other, otherText); !errors.As(err, &conflict) {
 		t.Errorf("other bytes: %v", err)
@@ -118,7 +89,7 @@ func TestBuilds(t *testing.T) {
 
 	// What is no record of the file.
 	for what, text := range map[string][]byte{"none": []byte("{}"), "another's": otherText} {
-		name, wheel, _ := built(t, "foo", "3.11.3", "one", nil)
+		name, wheel, _ := recordtest.Build(t, "foo", "3.11.3", "one", nil)
 		var invalid *InvalidError
 		if err := send(t, c, name, wheel, text); !errors.As(err, &invalid) || c.File(name) != nil {
 			t.Errorf("a record of %s: %v", what, err)
@@ -130,7 +101,7 @@ func TestBuilds(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, _ := open(t, dir)
-	if diff := cmp.Diff([]string{first}, names(again.Builds(source, key))); diff != "" {
+	if diff := cmp.Diff([]string{first}, names(again.Builds(recordtest.Source, key))); diff != "" {
 		t.Errorf("builds found again (-want +got):\n%s", diff)
 	}
 	if again.File(second) != nil {
@@ -142,7 +113,7 @@ func TestBuilds(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.examine(t.Context(), first+RecordSuffix, 0)
-	if again.File(first).Build != nil || again.Builds(source, key) != nil {
+	if again.File(first).Build != nil || again.Builds(recordtest.Source, key) != nil {
 		t.Error("a record is gone and counts")
 	}
 	if err := send(t, again, first, wheel, text); err != nil || again.File(first).Build == nil {
@@ -158,24 +129,13 @@ func TestPlain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	special, wheel, text := built(t, "foo", "3.11.1", "", func(r *record.Record) { r.With.Variables = map[string]string{"CFLAGS": "-O3"} })
+	special, wheel, text := recordtest.Build(t, "foo", "3.11.1", "", func(r *record.Record) { r.With.Variables = map[string]string{"CFLAGS": "-O3"} })
 	if err := send(t, c, special, wheel, text); err != nil {
 		t.Fatal(err)
 	}
 	p := c.Project("foo")
 	if diff := cmp.Diff([]string{plain}, names(p.Plain())); diff != "" || len(p.Files) != 2 {
 		t.Errorf("plain (-want +got):\n%s", diff)
-	}
-	own, content := makeWheel(wheeltest.Wheel{Name: "foo", Version: "1.0"})
-	if err := keep(t, c, own, content, From{}); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{own}, names(c.Project("foo").Plain())); diff != "" {
-		t.Errorf("beside the project's own (-want +got):\n%s", diff)
-	}
-	if wheelFor(c.File(own), c.File(own).Tags[0]) == "" || versioned.ReplaceAllString("manylinux_2_17_x86_64", "$1$2 ") != versioned.ReplaceAllString("linux_x86_64", "$1$2 ") ||
-		versioned.ReplaceAllString("manylinux2014_x86_64", "$1$2 ") != "linux x86_64" || versioned.ReplaceAllString("musllinux_1_2_x86_64", "$1$2 ") != "musllinux x86_64" {
-		t.Error("platforms are not told apart rightly")
 	}
 }
 
@@ -187,7 +147,7 @@ func TestBuildsAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	var name string
 	for i := range 8 {
-		n, wheel, text := built(t, "foo", "3.11.1", strings.Repeat("x", i), nil)
+		n, wheel, text := recordtest.Build(t, "foo", "3.11.1", strings.Repeat("x", i), nil)
 		name = n
 		wg.Go(func() {
 			err := send(t, c, n, wheel, text)

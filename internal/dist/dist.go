@@ -116,6 +116,9 @@ type File struct {
 	HasMetadata    bool
 	MetadataSHA256 string // of that, where the index tells
 	Provenance     string // URL (PEP 740), or ""
+	// BuiltFrom and BuildKey tell of a build that its index has the record of what it was built from,
+	// and under which key: 64 hex digits each, see package record. URL+".build.json" is the record.
+	BuiltFrom, BuildKey string
 }
 
 // String gives the file's name.

@@ -154,11 +154,15 @@ func (c *Client) renew(h http.Header, key string, e entry, now time.Time) *entry
 	return &e
 }
 
-// pageKey keeps apart what is shown to different users, and what came unverified.
+// pageKey keeps apart what is shown to different users, what came unverified, and pages with builds.
 // Passwords are not in it.
 func (c *Client) pageKey(u *url.URL) string {
 	user, _, _ := c.account(u)
-	return "pages/" + sum256(user+"\n"+c.doubt(u)+u.String())
+	kind := ""
+	if c.builds {
+		kind = "builds "
+	}
+	return "pages/" + sum256(user+"\n"+c.doubt(u)+kind+u.String())
 }
 
 // doubt begins what stands in a key for an origin whose certificate nobody verifies:

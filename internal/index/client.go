@@ -43,6 +43,7 @@ type Options struct {
 	Log          *slog.Logger  // nil is silent
 	Offline      bool          // answer from Cache and this machine's files alone, however old; else ErrOffline
 	Refresh      bool          // ask the index whether pages that are still fresh have changed
+	Builds       bool          // ask for TypeBuilds, which cache servers have
 }
 
 // Cache keeps what the client fetched, under keys that are safe as slash-separated
@@ -73,6 +74,7 @@ type Client struct {
 	log         *slog.Logger
 	offline     bool
 	refresh     bool
+	builds      bool
 
 	slots     chan struct{} // one for each request in flight
 	flights   singleflight.Group
@@ -101,6 +103,7 @@ func New(o Options) (*Client, error) {
 		log:         o.Log,
 		offline:     o.Offline,
 		refresh:     o.Refresh,
+		builds:      o.Builds,
 		slots:       make(chan struct{}, max(or(o.Concurrent, 50), 1)),
 		keyring:     o.Keyring,
 		logins:      map[string]login{},
@@ -170,7 +173,11 @@ func (c *Client) Project(ctx context.Context, base string, name dist.Name) (*Pro
 
 // page gets a page, and the URL that it has after redirects.
 func (c *Client) page(ctx context.Context, u *url.URL) (*entry, *url.URL, error) {
-	e, err := c.cached(ctx, u, acceptPage, MaxPage)
+	accept := acceptPage
+	if c.builds {
+		accept = TypeBuilds + ", " + TypeJSON + ";q=0.9, " + TypeHTML + ";q=0.2, text/html;q=0.01"
+	}
+	e, err := c.cached(ctx, u, accept, MaxPage)
 	if err != nil {
 		return nil, nil, err
 	}

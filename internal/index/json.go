@@ -97,6 +97,18 @@ func (r *reader) readLink(s *scanner) error {
 			legacy, err = s.digest()
 		case "provenance":
 			l.provenance, err = s.string()
+		case "_build":
+			err = s.object(func(key string) (err error) {
+				switch key {
+				case "from":
+					l.builtFrom, err = s.string()
+				case "key":
+					l.buildKey, err = s.string()
+				default:
+					err = s.skip()
+				}
+				return err
+			})
 		default:
 			err = s.skip()
 		}
@@ -168,6 +180,11 @@ type (
 		CoreMetadata     any        `json:"core-metadata,omitempty"`
 		DistInfoMetadata any        `json:"data-dist-info-metadata,omitempty"`
 		Provenance       string     `json:"provenance,omitempty"`
+		Build            *jsonBuild `json:"_build,omitempty"`
+	}
+	jsonBuild struct {
+		From string `json:"from"`
+		Key  string `json:"key"`
 	}
 	jsonProject struct {
 		Meta       jsonMeta    `json:"meta"`
@@ -217,6 +234,9 @@ func fileJSON(f *dist.File) jsonFile {
 	}
 	if !f.UploadTime.IsZero() {
 		j.UploadTime = f.UploadTime.UTC().Format(timeLayout)
+	}
+	if f.BuildKey != "" {
+		j.Build = &jsonBuild{f.BuiltFrom, f.BuildKey}
 	}
 	switch {
 	case f.Yanked && f.YankedReason != "":

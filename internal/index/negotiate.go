@@ -13,8 +13,11 @@ func Negotiate(accept string) string {
 		return "text/html"
 	}
 	best, bestQuality, bestRank := "", 0.0, 0
-	for _, offer := range []string{TypeJSON, TypeHTML, "text/html"} {
+	for _, offer := range []string{TypeBuilds, TypeJSON, TypeHTML, "text/html"} {
 		quality, rank := weigh(accept, offer)
+		if offer == TypeBuilds && rank < exactType {
+			continue
+		}
 		if rank == anyType && offer == "text/html" {
 			rank++
 		}

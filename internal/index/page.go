@@ -49,6 +49,8 @@ const (
 const (
 	TypeJSON = "application/vnd.pypi.simple.v1+json"
 	TypeHTML = "application/vnd.pypi.simple.v1+html"
+	// TypeBuilds is TypeJSON with the builds that are for some machines or settings alone, see docs/builds.md.
+	TypeBuilds = "application/vnd.curdling.simple.v1+json"
 
 	apiVersion = "1.4"
 )
@@ -85,7 +87,7 @@ func (r *reader) read(body []byte, contentType string) error {
 		return fmt.Errorf("%d bytes, more than %d", len(body), MaxPage)
 	}
 	switch media, _, _ := mime.ParseMediaType(contentType); media {
-	case TypeJSON:
+	case TypeJSON, TypeBuilds:
 		return r.readJSON(string(body))
 	case TypeHTML, "text/html":
 		return r.readHTML(body)
@@ -96,7 +98,7 @@ func (r *reader) read(body []byte, contentType string) error {
 // RenderProject writes a page as contentType asks; file URLs that are relative stay so.
 func RenderProject(p *Project, contentType string) ([]byte, error) {
 	switch contentType {
-	case TypeJSON:
+	case TypeJSON, TypeBuilds:
 		return renderProjectJSON(p)
 	case TypeHTML, "text/html":
 		return renderProjectHTML(p), nil
@@ -107,7 +109,7 @@ func RenderProject(p *Project, contentType string) ([]byte, error) {
 // RenderProjects writes the list of all projects.
 func RenderProjects(names []dist.Name, contentType string) ([]byte, error) {
 	switch contentType {
-	case TypeJSON:
+	case TypeJSON, TypeBuilds:
 		return renderProjectsJSON(names)
 	case TypeHTML, "text/html":
 		return renderProjectsHTML(names), nil
@@ -133,6 +135,7 @@ type link struct {
 	yankedReason               string
 	metadata                   digest
 	provenance                 string
+	builtFrom, buildKey        string
 }
 
 // digest is what a page says of a metadata file.
@@ -194,6 +197,9 @@ func (r *reader) describe(f *dist.File, l *link) (ok bool) {
 	f.UploadTime, _ = time.Parse(time.RFC3339Nano, l.uploadTime)
 	f.HasMetadata, f.MetadataSHA256 = l.metadata.there, hexDigest(l.metadata.sha256)
 	f.Provenance = l.provenance
+	if f.BuiltFrom, f.BuildKey = hexDigest(l.builtFrom), hexDigest(l.buildKey); f.BuiltFrom == "" || f.BuildKey == "" || f.Kind != dist.Wheel {
+		f.BuiltFrom, f.BuildKey = "", ""
+	}
 	return true
 }
 

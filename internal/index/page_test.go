@@ -327,6 +327,8 @@ func TestNegotiate(t *testing.T) {
 		{"*/*", "text/html"},
 		{pip, TypeJSON},
 		{acceptPage, TypeJSON},
+		{TypeBuilds + ", " + acceptPage, TypeBuilds},
+		{acceptPage + ", " + TypeBuilds + ";q=0.9", TypeJSON},
 		{"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html"},
 		{"TEXT/HTML", "text/html"},
 		{"text/*", "text/html"},

@@ -29,7 +29,9 @@ func (s *Server) getFile(w *response, r *http.Request) error {
 		return s.getMetadata(w, r, strings.TrimSuffix(filename, ".metadata"))
 	case strings.HasSuffix(filename, catalog.ProvenanceSuffix):
 		return s.getSidecar(w, r, filename, "application/vnd.pypi.integrity.v1+json")
-	case strings.HasSuffix(filename, catalog.AttestationsSuffix):
+	case strings.HasSuffix(filename, catalog.SignatureSuffix):
+		return s.getSidecar(w, r, filename, "text/plain; charset=utf-8")
+	case strings.HasSuffix(filename, catalog.AttestationsSuffix), strings.HasSuffix(filename, catalog.RecordSuffix):
 		return s.getSidecar(w, r, filename, "application/json")
 	}
 	err := s.sendFile(w, r, filename)

@@ -34,16 +34,16 @@ func (s *Server) mirroredProject(w *response, r *http.Request, name dist.Name) e
 	}
 	if page == nil {
 		return s.simple(w, r, s.memory.get(r.URL.Path, p), func(contentType string) ([]byte, error) {
-			return index.RenderProject(listing(p), contentType)
+			return renderProject(listing(p, contentType), contentType)
 		})
 	}
 	status, reason := s.catalog.Status(name)
 	return s.simple(w, r, s.memory.get(r.URL.Path, overlay{p, page, status, reason}), func(contentType string) ([]byte, error) {
 		held := &index.Project{Name: name, Status: status, StatusReason: reason}
 		if p != nil {
-			held = listing(p)
+			held = listing(p, contentType)
 		}
-		return index.RenderProject(mirror.Merge(held, page, filesBeside), contentType)
+		return renderProject(mirror.Merge(held, page, filesBeside), contentType)
 	})
 }
 

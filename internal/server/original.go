@@ -41,7 +41,7 @@ func (s *Server) apiProject(w *response, r *http.Request) error {
 	for files := range p.Releases() {
 		release := apiRelease{Name: name, Version: files[0].Version.String()}
 		for _, f := range files {
-			if !f.Yanked { // a client that knows nothing of it must not take it
+			if !f.Yanked && (f.Build == nil || f.Build.Plain) { // a client that knows nothing of it must not take it
 				release.URLs = append(release.URLs, apiURL{s.base(r) + "/p/" + f.Filename, f.SHA256})
 			}
 		}
@@ -67,10 +67,11 @@ var suffix = regexp.MustCompile(`^(.*);\s*(~?)([a-z0-9]+)\s*$`)
 // search sends the best file for a requirement.
 func (s *Server) search(w *response, r *http.Request) error {
 	query := r.PathValue("requirement")
-	fits := func(*catalog.File) bool { return true }
+	fits := func(f *catalog.File) bool { return f.Build == nil || f.Build.Plain }
 	if m := suffix.FindStringSubmatch(query); m != nil {
 		query = m[1]
-		fits = func(f *catalog.File) bool { return (path.Ext(f.Filename) == "."+m[3]) == (m[2] == "") }
+		plain := fits
+		fits = func(f *catalog.File) bool { return plain(f) && (path.Ext(f.Filename) == "."+m[3]) == (m[2] == "") }
 	}
 	wanted, err := requirement.Parse(query)
 	switch {

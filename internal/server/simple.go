@@ -2,11 +2,14 @@ package server
 
 import (
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
 	"curdling/internal/index"
+	"curdling/internal/tag"
 )
 
 // listPages are right as long as the catalog's names are of this generation. They
@@ -18,9 +21,10 @@ type listPages struct {
 
 // formTypes are the content types that RenderProject knows, and those that are sent.
 var formTypes = [forms][2]string{
-	formJSON: {index.TypeJSON, index.TypeJSON},
-	formHTML: {index.TypeHTML, index.TypeHTML},
-	formText: {index.TypeHTML, "text/html; charset=utf-8"},
+	formJSON:   {index.TypeJSON, index.TypeJSON},
+	formHTML:   {index.TypeHTML, index.TypeHTML},
+	formText:   {index.TypeHTML, "text/html; charset=utf-8"},
+	formBuilds: {index.TypeBuilds, index.TypeBuilds},
 }
 
 // simpleProject serves a project's page.
@@ -31,7 +35,7 @@ func (s *Server) simpleProject(w *response, r *http.Request) error {
 		return s.otherProject(w, r, raw)
 	}
 	return s.simple(w, r, s.memory.get(r.URL.Path, p), func(contentType string) ([]byte, error) {
-		return index.RenderProject(listing(p), contentType)
+		return renderProject(listing(p, contentType), contentType)
 	})
 }
 
@@ -95,13 +99,44 @@ func (s *Server) simple(w *response, r *http.Request, p *prepared, render func(c
 	return nil
 }
 
-// listing is a project as the index package renders it.
-func listing(p *catalog.Project) *index.Project {
-	offered := p.Offered()
+// renderProject renders a page. Where the project itself published a wheel, installers that know nothing of
+// records see no build that is for the same: they would prefer it, for its build tag or its platform.
+func renderProject(p *index.Project, contentType string) ([]byte, error) {
+	if contentType != index.TypeBuilds && slices.ContainsFunc(p.Files, func(f dist.File) bool { return f.BuildKey != "" }) {
+		published := make(map[string]bool)
+		for _, f := range p.Files {
+			for _, t := range f.Tags {
+				published[wheelFor(f, t)] = published[wheelFor(f, t)] || f.BuildKey == ""
+			}
+		}
+		p.Files = slices.DeleteFunc(p.Files, func(f dist.File) bool {
+			return f.BuildKey != "" && slices.ContainsFunc(f.Tags, func(t tag.Tag) bool { return published[wheelFor(f, t)] })
+		})
+	}
+	return index.RenderProject(p, contentType)
+}
+
+// release is that of a system, the oldest that a platform is for.
+var release = regexp.MustCompile(`^(?:many)?((?:musl)?linux|macosx)[0-9]*(?:_[0-9]+_[0-9]+)?_`)
+
+// wheelFor says for what a wheel is: version, interpreter, ABI and system.
+func wheelFor(f dist.File, t tag.Tag) string {
+	return f.Version.Key() + " " + t.Python + " " + t.ABI + " " + release.ReplaceAllString(t.Platform, "$1 ")
+}
+
+// listing is a project as the index package renders it; see [index.TypeBuilds].
+func listing(p *catalog.Project, contentType string) *index.Project {
+	offered := p.Plain()
+	if contentType == index.TypeBuilds {
+		offered = p.Offered()
+	}
 	files := make([]dist.File, len(offered))
 	for i, f := range offered {
 		files[i] = f.File
 		files[i].URL = filesBeside + f.Filename
+		if f.Build != nil {
+			files[i].BuiltFrom, files[i].BuildKey = f.Build.From, f.Build.Key
+		}
 		if f.Provenance != "" {
 			files[i].Provenance = "../../p/" + f.Provenance
 		}

@@ -15,6 +15,7 @@ import (
 
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
+	"curdling/internal/record"
 )
 
 const (
@@ -23,19 +24,22 @@ const (
 )
 
 // putFile takes a file: the raw body, or the original client's form, whose field
-// is named like the file.
+// is named like the file. Before it the form may have the record of a build and its signature, in fields
+// that are named as they lie beside the file.
 func (s *Server) putFile(w *response, r *http.Request) error {
 	content, err := s.body(w, r)
 	if err != nil {
 		return err
 	}
 	filename := r.PathValue("file")
+	var built, signature []byte
 	if isForm(r) {
 		form, err := formReader(r, content)
 		if err != nil {
 			return err
 		}
 		content = nil
+		beside := map[string]*[]byte{filename + catalog.RecordSuffix: &built, filename + catalog.SignatureSuffix: &signature}
 		for content == nil {
 			part, err := form.NextPart()
 			if errors.Is(err, io.EOF) {
@@ -44,8 +48,12 @@ func (s *Server) putFile(w *response, r *http.Request) error {
 			if err != nil {
 				return badForm(err)
 			}
-			if part.FormName() == filename {
+			if name := part.FormName(); name == filename {
 				content = part
+			} else if to := beside[name]; to != nil {
+				if *to, err = io.ReadAll(io.LimitReader(part, record.MaxSize+1)); err != nil {
+					return badForm(err)
+				}
 			}
 		}
 	}
@@ -54,6 +62,7 @@ func (s *Server) putFile(w *response, r *http.Request) error {
 		return err
 	}
 	defer u.Discard()
+	u.Record, u.Signature = built, signature
 	return s.keep(w, r, u)
 }
 

@@ -21,6 +21,7 @@ const (
 	formJSON = iota
 	formHTML // application/vnd.pypi.simple.v1+html
 	formText // text/html, with the same bytes
+	formBuilds
 	forms
 )
 
@@ -142,6 +143,8 @@ func (c *choices) of(want wish) (choice, bool) {
 	switch index.Negotiate(want.accept) {
 	case index.TypeJSON:
 		got.form = formJSON
+	case index.TypeBuilds:
+		got.form = formBuilds
 	case index.TypeHTML:
 		got.form = formHTML
 	case "text/html":

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"bytes"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"curdling/internal/index"
+	"curdling/internal/record"
+	"curdling/internal/record/recordtest"
+	"curdling/internal/wheel/wheeltest"
+)
+
+// TestBuildsOnPages: a build comes with its record, lies beside it, and is shown to who can tell whether it fits.
+func TestBuildsOnPages(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{})
+	put := func(name string, wheel, text []byte) int {
+		t.Helper()
+		body, contentType := form(t, name, name, wheel, name+record.Suffix, string(text), name+record.SignatureSuffix, "signed")
+		return s.do(http.MethodPut, "/p/"+name, body, "Content-Type", contentType).StatusCode
+	}
+	page := func(accept string) *index.Project {
+		t.Helper()
+		r := s.get("/simple/foo/", "Accept", accept)
+		base, err := url.Parse(s.URL + "/simple/foo/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := index.ParseProject([]byte(text(t, r)), r.Header.Get("Content-Type"), base, "foo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	plain, wheel, text1 := recordtest.Build(t, "foo", "3.11.1", "plain", nil)
+	special, other, text2 := recordtest.Build(t, "foo", "3.11.1", "special", func(r *record.Record) { r.With.Settings = map[string][]string{"a": {"b"}} })
+	for _, up := range []struct {
+		name        string
+		wheel, text []byte
+		want        int
+	}{
+		{plain, wheel, text1, http.StatusCreated},
+		{plain, wheel, text1, http.StatusOK},
+		{special, other, text2, http.StatusCreated},
+		{plain, other, text1, http.StatusConflict},
+	} {
+		if got := put(up.name, up.wheel, up.text); got != up.want {
+			t.Errorf("PUT %s: %d, want %d", up.name, got, up.want)
+		}
+	}
+	if got := put(strings.Replace(plain, "foo", "bar", 1), wheel, text1); got != http.StatusBadRequest {
+		t.Errorf("another name: %d", got)
+	}
+	if got := page(index.TypeJSON).Files; len(got) != 1 || got[0].Filename != plain || got[0].BuiltFrom != recordtest.Source || len(got[0].BuildKey) != 64 {
+		t.Errorf("for all: %+v", got)
+	}
+	if got := page(index.TypeBuilds).Files; len(got) != 2 {
+		t.Errorf("for curd: %+v", got)
+	}
+	if got := text(t, s.get("/p/"+plain+record.Suffix)); got != string(text1) {
+		t.Errorf("the record is %s", got)
+	}
+	if got := text(t, s.get("/p/"+plain+record.SignatureSuffix)); got != "signed" {
+		t.Errorf("the signature is %s", got)
+	}
+	if got := text(t, s.get("/api/foo")); strings.Contains(got, special) || !strings.Contains(got, plain) {
+		t.Errorf("the original's list: %s", got)
+	}
+	// The project's own wheel takes the build's place.
+	own := wheeltest.Wheel{Name: "foo", Version: "1.0"}
+	if r := s.do(http.MethodPut, "/p/"+own.Filename(), bytes.NewReader(wheeltest.Build(own))); r.StatusCode != http.StatusCreated {
+		t.Fatal(r.Status)
+	}
+	if got := page(index.TypeJSON).Files; len(got) != 1 || got[0].Filename != own.Filename() {
+		t.Errorf("for all: %+v", got)
+	}
+	if got := page(index.TypeBuilds).Files; len(got) != 3 {
+		t.Errorf("for curd: %+v", got)
+	}
+}
+
+func TestWheelFor(t *testing.T) {
+	t.Parallel()
+	for platform, want := range map[string]string{
+		"any": "any", "linux_x86_64": "linux x86_64", "manylinux1_i686": "linux i686", "manylinux2014_x86_64": "linux x86_64",
+		"manylinux_2_17_aarch64": "linux aarch64", "musllinux_1_2_x86_64": "musllinux x86_64", "macosx_11_0_arm64": "macosx arm64", "win_amd64": "win_amd64",
+	} {
+		if got := release.ReplaceAllString(platform, "$1 "); got != want {
+			t.Errorf("%s: %q, want %q", platform, got, want)
+		}
+	}
+}
