@@ -53,6 +53,38 @@ INCLUDE LIB LIBPATH VCINSTALLDIR VSINSTALLDIR VSCMD_* VCToolsInstallDir VS*COMNT
 MSSdk
 `
 
+// uncounted are those of Variables that say how a build is run, where, or by whom, and not what comes of it. In
+// them jobs differ whose builds should be shared.
+const uncounted = `
+LANG LANGUAGE LC_* TZ USER LOGNAME SHELL
+http_proxy https_proxy no_proxy all_proxy
+SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE
+SOURCE_DATE_EPOCH PYTHONHASHSEED
+MAKE MAKEFLAGS MAX_JOBS NPROC CMAKE_BUILD_PARALLEL_LEVEL CMAKE_COLOR_DIAGNOSTICS CTEST_* NINJA*
+CCACHE_* SCCACHE_DIR SCCACHE_CACHE_SIZE DISTCC_HOSTS
+CARGO CARGO_HOME CARGO_HTTP_* CARGO_NET_* CARGO_TARGET_* RUSTC_WRAPPER RUSTUP_* RUST_BACKTRACE
+GOROOT JAVA_HOME JDK_HOME NODE_PATH LD_LIBRARY_PATH LD_RUN_PATH DYLD_LIBRARY_PATH DYLD_FALLBACK_LIBRARY_PATH
+SystemRoot windir ComSpec PATHEXT SystemDrive OS NUMBER_OF_PROCESSORS PROCESSOR_*
+ProgramFiles ProgramFiles(x86) ProgramW6432 ProgramData CommonProgramFiles CommonProgramFiles(x86)
+`
+
+// Counted gives those environment variables that builds see and that may change what
+// comes of them, of environ or, where it is nil, of this process. Empty ones do not count.
+func Counted(environ []string) map[string]string {
+	if environ == nil {
+		environ = os.Environ()
+	}
+	allowed, not := Variables(), strings.Fields(uncounted)
+	counted := make(map[string]string)
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if upper := strings.ToUpper(name); value != "" && mayPass(upper, allowed) && !mayPass(upper, not) {
+			counted[name] = value
+		}
+	}
+	return counted
+}
+
 // environ gives the variables of a hook's process, from those of the caller.
 func (b *Builder) environ(env *python.Interpreter, home, temp string) []string {
 	from := b.Environ

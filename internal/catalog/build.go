@@ -23,6 +23,7 @@ type Build struct {
 	SHA256              string // of the wheel
 	Time                time.Duration
 	Plain               bool // see [record.Record.Plain]
+	OfRelease           bool // see [record.Record.OfRelease]
 }
 
 // buildKey finds builds.
@@ -38,7 +39,7 @@ func readBuild(text []byte, filename string) (*Build, error) {
 		return nil, err
 	}
 	return &Build{
-		Filename: filename, From: r.From.SHA256, Key: r.Key, Identity: r.Identity(), SHA256: r.Wheel.SHA256, Time: r.Cost.Duration(), Plain: r.Plain(),
+		Filename: filename, From: r.From.SHA256, Key: r.Key, Identity: r.Identity(), SHA256: r.Wheel.SHA256, Time: r.Cost.Duration(), Plain: r.Plain(), OfRelease: r.OfRelease(),
 	}, nil
 }
 
@@ -163,13 +164,14 @@ func (c *Catalog) Evidence(filename string) (of, all int) {
 	return c.evidence[filename], c.conflicts
 }
 
-// Plain gives what installers may have that know nothing of records: of the files
-// that are Offered no build that is for some machines or settings alone.
-func (p *Project) Plain() []*File {
+// Listed gives the files that are Offered, without the builds of what is no release of the project, which are
+// found by their source alone. plain leaves out those too that are for some machines or settings: it
+// is for installers that know nothing of records.
+func (p *Project) Listed(plain bool) []*File {
 	all := p.Offered()
-	special := func(f *File) bool { return f.Build != nil && !f.Build.Plain }
-	if !slices.ContainsFunc(all, special) {
+	hidden := func(f *File) bool { return f.Build != nil && (!f.Build.OfRelease || plain && !f.Build.Plain) }
+	if !slices.ContainsFunc(all, hidden) {
 		return all
 	}
-	return slices.DeleteFunc(slices.Clone(all), special)
+	return slices.DeleteFunc(slices.Clone(all), hidden)
 }

@@ -133,8 +133,12 @@ func TestPlain(t *testing.T) {
 	if err := send(t, c, special, wheel, text); err != nil {
 		t.Fatal(err)
 	}
+	commit, wheel, text := recordtest.Build(t, "foo", "3.11.1", "", func(r *record.Record) { r.From.Filename, r.From.Repository = "", "git+https://host/foo" })
+	if err := send(t, c, commit, wheel, text); err != nil {
+		t.Fatal(err)
+	}
 	p := c.Project("foo")
-	if diff := cmp.Diff([]string{plain}, names(p.Plain())); diff != "" || len(p.Files) != 2 {
+	if diff := cmp.Diff([]string{plain}, names(p.Listed(true))); diff != "" || len(p.Listed(false)) != 2 || len(p.Files) != 3 {
 		t.Errorf("plain (-want +got):\n%s", diff)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,9 +15,9 @@ import (
 	"curdling/internal/install"
 	"curdling/internal/metadata"
 	"curdling/internal/python"
+	"curdling/internal/record"
 	"curdling/internal/requirement"
 	"curdling/internal/resolve"
-	"curdling/internal/tag"
 )
 
 // recipe is a source and how it is to be built.
@@ -27,20 +26,22 @@ type recipe struct {
 	name   string // for people
 	python *python.Interpreter
 	ours   bool // a folder of this machine, whose build may ask for others
-	// settings are for the build backend.
-	settings map[string][]string
+	// settings are for the build backend; variables are those of the environment that count.
+	settings  map[string][]string
+	variables map[string]string
+	from      record.From // but for its SHA256, which is source
 	// lay gives the source. It may lay it at dir, which is not there yet and is deleted after the build.
 	lay func(ctx context.Context, dir string) (build.Source, error)
 }
 
-// key says for which interpreter, ABI and system a wheel is built, and with which settings.
+// key tells whether a build of the source will do, see [record.Key].
 func (r *recipe) key() string {
-	key := tag.Supported(r.python.Target)[0].String()
-	if len(r.settings) > 0 {
-		text, _ := json.Marshal(r.settings) // sorts the keys, and cannot fail on strings
-		key += "+" + hashText(string(text))[:16]
-	}
-	return key
+	return record.Key(decides(r.source, r.python, r.settings, r.variables))
+}
+
+func decides(source string, py *python.Interpreter, settings map[string][]string, variables map[string]string) record.Decides {
+	_, _, platform := record.PlatformOf(py.Target)
+	return record.Decides{From: source, Tag: record.TagOf(py.Target), Platform: platform, Settings: settings, Variables: variables}
 }
 
 // id names the build within a run.
@@ -54,7 +55,8 @@ func hashText(s string) string {
 // sdistRecipe builds a source distribution.
 func (s *session) sdistRecipe(f dist.File, src held, py *python.Interpreter) *recipe {
 	return &recipe{
-		source: src.sha256, name: fmt.Sprintf("%s %s", f.Name, f.Version), python: py, settings: s.settings(string(f.Name)),
+		source: src.sha256, name: fmt.Sprintf("%s %s", f.Name, f.Version), python: py,
+		settings: s.settings(string(f.Name)), variables: s.variables(), from: record.From{Filename: f.Filename},
 		lay: func(context.Context, string) (build.Source, error) {
 			return build.Source{Name: f.Name, Version: f.Version, Archive: src.path, SHA256: src.sha256}, nil
 		},
@@ -115,11 +117,11 @@ func (s *session) lockBuild(ctx context.Context, id string, nested bool) (unlock
 // builds the wheel for it, which is kept.
 func (s *session) preparedMetadata(ctx context.Context, r *recipe) (md *metadata.Metadata, err error) {
 	ctx, _ = withBuild(ctx, r.id())
-	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string) error {
+	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string, used *used) error {
 		var result *build.Result
 		md, result, err = b.Metadata(ctx, src, out)
 		if err == nil && result != nil {
-			_, err = s.keepBuild(ctx, r, result)
+			_, err = s.keepBuild(ctx, r, result, used)
 		}
 		return err
 	})
@@ -127,19 +129,19 @@ func (s *session) preparedMetadata(ctx context.Context, r *recipe) (md *metadata
 }
 
 func (s *session) build(ctx context.Context, r *recipe) (kept curds.Build, err error) {
-	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string) error {
+	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string, used *used) error {
 		result, err := b.Wheel(ctx, src, out)
 		if err != nil {
 			return err
 		}
-		kept, err = s.keepBuild(ctx, r, result)
+		kept, err = s.keepBuild(ctx, r, result, used)
 		return err
 	})
 	return kept, err
 }
 
 // work hands a builder to a build, the source and a folder for the wheel, once fewer builds than cores are at work.
-func (s *session) work(ctx context.Context, r *recipe, do func(b *build.Builder, src build.Source, out string) error) error {
+func (s *session) work(ctx context.Context, r *recipe, do func(b *build.Builder, src build.Source, out string, used *used) error) error {
 	if err := s.startWork(ctx); err != nil {
 		return err
 	}
@@ -155,10 +157,11 @@ func (s *session) work(ctx context.Context, r *recipe, do func(b *build.Builder,
 	if err != nil {
 		return err
 	}
+	used := &used{bytes: fileSize(src.Archive)}
 	b := &build.Builder{
 		Python: r.python,
 		Provision: func(ctx context.Context, reqs []requirement.Requirement, env *python.Interpreter) error {
-			return s.provision(ctx, r, reqs, env)
+			return s.provision(ctx, r, reqs, env, used)
 		},
 		Temp:           s.own.Temp(),
 		LogDir:         s.own.Logs(),
@@ -170,20 +173,26 @@ func (s *session) work(ctx context.Context, r *recipe, do func(b *build.Builder,
 	if s.NoBuildIsolation {
 		b.Provision = nil
 	}
-	return do(b, src, out)
+	return do(b, src, out, used)
+}
+
+// used is what was installed for a build.
+type used struct {
+	distributions []record.Distribution
+	bytes         int64 // of their wheels, and of the source's archive
 }
 
 // keepBuild moves a built wheel into the own cache.
-func (s *session) keepBuild(ctx context.Context, r *recipe, result *build.Result) (curds.Build, error) {
+func (s *session) keepBuild(ctx context.Context, r *recipe, result *build.Result, used *used) (curds.Build, error) {
 	s.fresh.Store(r.id(), true)
 	s.log("build").Info("built", "source", r.name, "wheel", filepath.Base(result.Path), "seconds", result.Seconds, "backend", result.Backend, "log", result.LogPath)
-	w, err := s.importBuilt(ctx, r.python, result)
+	w, text, err := s.importBuilt(ctx, r, result, used)
 	if err != nil {
 		return curds.Build{}, err
 	}
 	b := curds.Build{
 		Source: r.source, Key: r.key(), Wheel: w.SHA256, Filename: w.Filename,
-		Seconds: result.Seconds, Time: time.Now().UTC().Truncate(time.Second),
+		Seconds: result.Seconds, Time: time.Now().UTC().Truncate(time.Second), Record: text,
 	}
 	if s.NoBuildIsolation {
 		return b, nil
@@ -205,7 +214,7 @@ func (s *session) endWork() { <-s.building }
 
 // provision puts what a build requires into its environment; see build.Provision. The
 // build does not count as work meanwhile: it may have to wait for another one.
-func (s *session) provision(ctx context.Context, r *recipe, reqs []requirement.Requirement, env *python.Interpreter) error {
+func (s *session) provision(ctx context.Context, r *recipe, reqs []requirement.Requirement, env *python.Interpreter, used *used) error {
 	s.endWork()
 	defer func() { s.building <- struct{}{} }()
 	there, err := installedByName(install.Env{Python: env})
@@ -232,6 +241,10 @@ func (s *session) provision(ctx context.Context, r *recipe, reqs []requirement.R
 	plan := install.Plan{}
 	for _, p := range all {
 		plan.Install = append(plan.Install, p.item)
+		used.distributions = append(used.distributions, record.Distribution{
+			Name: p.choice.File.Name, Version: p.choice.File.Version.String(), SHA256: p.file.sha256,
+		})
+		used.bytes += fileSize(p.file.path)
 	}
 	return install.Apply(ctx, install.Env{Python: env}, plan, install.Options{})
 }

@@ -86,8 +86,9 @@ func better(f dist.File, rank int, barred string, b resolve.Candidate, bRank int
 	return f.Build.Compare(b.Build) > 0
 }
 
-// Ranks of what is no supported wheel: after all tags.
+// Ranks of what is no wheel that the project published for us: after all tags.
 const (
+	buildRank   = 1 << 29 // is added to that of the tag
 	sdistRank   = 1 << 30
 	noRank      = sdistRank + 1
 	foreignRank = sdistRank + 2 // a wheel for other machines
@@ -106,6 +107,12 @@ func (s *source) judge(f dist.File) (rank int, barred string) {
 			return foreignRank, fmt.Sprintf("no wheel for %s and no source distribution", describePython(s.python))
 		}
 		rank = r
+		if f.BuildKey != "" {
+			rank += buildRank
+			if why := s.otherwise(f); why != "" {
+				return noRank, why
+			}
+		}
 		if s.noBinary(f.Name) && (!s.nested || !s.NoBinary.All) {
 			return noRank, "only wheels are there, and --no-binary forbids them"
 		}
@@ -143,7 +150,8 @@ func (s *source) tooNew(f dist.File) string {
 func (s *source) wrongHash(f dist.File) string {
 	hashes, pinned := s.Hashes[f.Name]
 	switch {
-	case s.nested || !pinned && !s.RequireHashes || slices.Contains(hashes, "sha256:"+f.SHA256):
+	case s.nested || !pinned && !s.RequireHashes || slices.Contains(hashes, "sha256:"+f.SHA256),
+		f.BuiltFrom != "" && slices.Contains(hashes, "sha256:"+f.BuiltFrom): // as pip has it of its own builds
 		return ""
 	case !pinned:
 		return "no --hash is given for it, and hashes are required"

@@ -18,6 +18,7 @@ import (
 	"curdling/internal/dist"
 	"curdling/internal/index"
 	"curdling/internal/install"
+	"curdling/internal/record"
 	"curdling/internal/requirement"
 	"curdling/internal/resolve"
 )
@@ -28,6 +29,7 @@ type direct struct {
 	from      install.DirectURL
 	archive   string // sha256 of what the URL gave; "" where that was no archive
 	built     bool
+	record    []byte // of the build, nil where there is none
 }
 
 // pinURLs makes what each URL gives the only candidate of its project. The result has the names of all
@@ -180,7 +182,8 @@ func (s *source) archive(ctx context.Context, name, at string, src requirement.S
 	if wheel {
 		d.SHA256 = h.sha256
 	} else if d, err = s.builtDirect(ctx, &recipe{
-		source: recipeOfPart(h.sha256, src.Subdirectory), name: name, python: s.python, settings: s.settings(at),
+		source: recipeOfPart(h.sha256, src.Subdirectory), name: name, python: s.python, settings: s.settings(at), variables: s.variables(),
+		from: record.From{Subdirectory: src.Subdirectory},
 		lay: func(context.Context, string) (build.Source, error) {
 			return build.Source{Archive: h.path, SHA256: h.sha256, Subdirectory: src.Subdirectory}, nil
 		},
@@ -229,7 +232,7 @@ func (s *source) builtDirect(ctx context.Context, r *recipe) (direct, error) {
 func builtFile(b curds.Build) (direct, error) {
 	f, err := dist.ParseFilename(b.Filename, "")
 	f.SHA256 = b.Wheel
-	return direct{File: f, built: true}, err
+	return direct{File: f, built: true, record: b.Record}, err
 }
 
 // folder builds a wheel of a project's folder, anew in each run: nobody knows what changed in it.
@@ -249,7 +252,7 @@ func (s *source) builtFolder(ctx context.Context, dir, at, subdirectory string) 
 	r := &recipe{name: filepath.Base(dir), ours: true, python: s.python, settings: s.settings(at), lay: func(context.Context, string) (build.Source, error) {
 		return build.Source{Dir: dir, Subdirectory: subdirectory}, nil
 	}}
-	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string) error {
+	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string, used *used) error {
 		hook := b.Wheel
 		if s.Editable[at] {
 			hook = b.Editable
@@ -258,7 +261,7 @@ func (s *source) builtFolder(ctx context.Context, dir, at, subdirectory string) 
 		if err != nil {
 			return err
 		}
-		d.File, err = s.importBuilt(ctx, r.python, result)
+		d.File, _, err = s.importBuilt(ctx, r, result, used)
 		return err
 	})
 	d.built = true

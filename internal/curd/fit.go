@@ -2,7 +2,10 @@ package curd
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,41 +14,105 @@ import (
 	"curdling/internal/dist"
 	"curdling/internal/fit"
 	"curdling/internal/python"
+	"curdling/internal/record"
 	"curdling/internal/tag"
 	"curdling/internal/wheel"
 )
 
-// importBuilt moves a wheel that was built for py into the own cache, under the name that suits it.
-func (s *session) importBuilt(ctx context.Context, py *python.Interpreter, result *build.Result) (f dist.File, err error) {
-	path, err := s.retag(ctx, py, result)
-	if err != nil {
-		return f, err
+// importBuilt moves a wheel that was built of a recipe into the own cache, under the name that suits it, and
+// gives its record; nil where the build is nobody else's business.
+func (s *session) importBuilt(ctx context.Context, r *recipe, result *build.Result, used *used) (f dist.File, text []byte, err error) {
+	old := result.Wheel.File
+	recorded := !r.ours && !s.NoBuildIsolation
+	path := result.Path
+	if recorded || strings.HasPrefix(old.Tags[0].Platform, "linux_") {
+		if path, text, err = s.rename(ctx, r, result, used, recorded); err != nil {
+			return f, nil, err
+		}
 	}
 	if f, err = dist.ParseFilename(filepath.Base(path), ""); err != nil {
-		return f, err
+		return f, nil, err
 	}
 	_, f.SHA256, err = s.own.Import(path, f)
-	return f, err
+	return f, text, err
 }
 
-// retag gives a wheel that was built for linux_ARCH the platform that its machine code asks for, such as
-// manylinux_2_17_ARCH, so that no machine takes it that cannot load it. A wheel that needs more than
-// the policies allow keeps its name. The new wheel lies beside the old one.
-func (s *session) retag(ctx context.Context, py *python.Interpreter, result *build.Result) (path string, err error) {
-	old := result.Wheel.File
-	if !strings.HasPrefix(old.Tags[0].Platform, "linux_") {
-		return result.Path, nil
-	}
+// rename writes a built wheel anew, beside the old one. One that is to be recorded gets the build tag of its
+// record. One for linux_ARCH gets the platform that its machine code asks for, such as manylinux_2_17_ARCH, so
+// that no machine takes it that cannot load it; one that needs more than the policies allow keeps it.
+func (s *session) rename(ctx context.Context, r *recipe, result *build.Result, used *used, recorded bool) (path string, text []byte, err error) {
 	f, err := os.Open(result.Path)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer f.Close()
+	old := result.Wheel.File
 	w, err := wheel.Open(f, result.Size, old.Filename)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	platforms, why := s.platforms(ctx, py, w, filepath.Join(filepath.Dir(result.Path), "tree"))
+	dir := filepath.Dir(result.Path)
+	needs, why := builtNeeds(ctx, w, filepath.Join(dir, "tree"))
+	tags, why := s.retagged(old, r.python, needs, why)
+	if why != nil {
+		s.log("build").Info("keeps its platform", "wheel", old.Filename, "why", strings.Join(why, "; "))
+	}
+	buildTag := old.Build
+	var rec *record.Record
+	if recorded {
+		if rec, err = newRecord(r, result, used, needs); err != nil {
+			return "", nil, err
+		}
+		buildTag = rec.BuildTag()
+	}
+	filename := dist.WheelFilename(old.Name, old.Version, buildTag, tags)
+	if filename == old.Filename {
+		return result.Path, nil, nil
+	}
+	path = filepath.Join(dir, filename)
+	out, err := os.Create(path)
+	if err != nil {
+		return "", nil, err
+	}
+	defer out.Close()
+	sum := sha256.New()
+	if _, err := w.Retag(io.MultiWriter(out, sum), result.Size, buildTag, tags); err != nil {
+		return "", nil, err
+	}
+	if recorded {
+		rec.Wheel = record.Wheel{Filename: filename, Size: fileSize(path), SHA256: hex.EncodeToString(sum.Sum(nil))}
+		if text, err = rec.Encode(); err != nil {
+			return "", nil, err
+		}
+	}
+	return path, text, out.Close()
+}
+
+// builtNeeds unpacks a wheel into dir and reads what it needs; why is what could not be read.
+func builtNeeds(ctx context.Context, w *wheel.Wheel, dir string) (needs fit.Needs, why []string) {
+	tree, err := w.Unpack(ctx, dir)
+	if err == nil {
+		needs, err = needsOf(tree)
+	}
+	if err != nil {
+		return fit.Needs{}, []string{err.Error()}
+	}
+	return needs, nil
+}
+
+// retagged gives the tags of a built wheel with the platforms that its machine code asks for, or its own and why.
+func (s *session) retagged(old dist.File, py *python.Interpreter, needs fit.Needs, why []string) ([]tag.Tag, []string) {
+	if !strings.HasPrefix(old.Tags[0].Platform, "linux_") {
+		return old.Tags, nil
+	}
+	var platforms []string
+	if why == nil {
+		musl := ""
+		if m := py.Target.Musl; m != nil {
+			musl = fmt.Sprintf("%d.%d", m[0], m[1])
+		}
+		platforms, why = needs.Platforms(musl)
+	}
 	var tags []tag.Tag
 	for _, t := range old.Tags {
 		for _, p := range platforms {
@@ -55,36 +122,9 @@ func (s *session) retag(ctx context.Context, py *python.Interpreter, result *bui
 		}
 	}
 	if _, ok := tag.Rank(tag.Supported(py.Target)).Best(tags); !ok {
-		s.log("build").Info("keeps its platform", "wheel", old.Filename, "why", strings.Join(why, "; "))
-		return result.Path, nil
+		return old.Tags, append(why, "no other platform suits this Python")
 	}
-	path = filepath.Join(filepath.Dir(result.Path), dist.WheelFilename(old.Name, old.Version, old.Build, tags))
-	out, err := os.Create(path)
-	if err != nil {
-		return "", err
-	}
-	defer out.Close()
-	if _, err := w.Retag(out, result.Size, old.Build, tags); err != nil {
-		return "", err
-	}
-	return path, out.Close()
-}
-
-// platforms unpacks a wheel into dir and tells for which platforms its machine code is.
-func (s *session) platforms(ctx context.Context, py *python.Interpreter, w *wheel.Wheel, dir string) (platforms, why []string) {
-	tree, err := w.Unpack(ctx, dir)
-	if err != nil {
-		return nil, []string{err.Error()}
-	}
-	needs, err := needsOf(tree)
-	if err != nil {
-		return nil, []string{err.Error()}
-	}
-	musl := ""
-	if m := py.Target.Musl; m != nil {
-		musl = fmt.Sprintf("%d.%d", m[0], m[1])
-	}
-	return needs.Platforms(musl)
+	return tags, nil
 }
 
 func needsOf(tree wheel.Tree) (fit.Needs, error) {

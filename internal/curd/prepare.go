@@ -27,7 +27,8 @@ type prepared struct {
 	file     held   // the wheel
 	name     string // of the wheel's file
 	origin   Origin
-	special  bool // built in a way that others did not ask for
+	special  bool   // built in a way that others did not ask for, and nobody could tell how
+	record   []byte // of a build, nil where there is none
 	saved    Saved
 	metadata *metadata.Metadata
 }
@@ -41,8 +42,8 @@ func (s *source) choices(solution *resolve.Solution) []prepared {
 		}
 		p := prepared{choice: c, origin: s.originOf(c.File, held{downloaded: true})}
 		if p.origin == URL {
-			from := s.direct[c.File.Name].from
-			p.direct = &from
+			d := s.direct[c.File.Name]
+			p.direct, p.record = &d.from, d.record
 		}
 		all = append(all, p)
 	}
@@ -121,6 +122,9 @@ func (s *source) prepareOne(ctx context.Context, p *prepared) error {
 // obtainWheel fetches what was chosen, and builds it where it is a source.
 func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 	f := p.choice.File
+	if err := s.checkBuild(ctx, p); err != nil {
+		return err
+	}
 	h, err := s.fetch(ctx, f)
 	if err != nil {
 		return err
@@ -139,7 +143,7 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 		p.saved.Bytes = fileSize(h.path)
 	}
 	if f.Kind != dist.Sdist {
-		return nil
+		return s.keepRecord(p)
 	}
 	r := s.sdistRecipe(f, h, s.python)
 	b, err := s.built(ctx, r)
@@ -154,7 +158,7 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 		return err
 	}
 	p.file, p.name = held{path: path, sha256: b.Wheel}, b.Filename
-	p.special = s.NoBuildIsolation || len(r.settings) > 0
+	p.special, p.record = s.NoBuildIsolation, b.Record
 	p.origin = Built
 	if _, now := s.fresh.Load(r.id()); !now {
 		p.saved.Builds, p.saved.Time = 1, time.Duration(b.Seconds*float64(time.Second))
@@ -229,7 +233,7 @@ func (s *source) checkHashes(p *prepared, h held) error {
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if !ok && !slices.Contains(set, "sha256:"+f.BuiltFrom) {
 			return fmt.Errorf("%s: its sha256 is %s; expected was %s", f.Filename, h.sha256, strings.Join(set, " or "))
 		}
 	}

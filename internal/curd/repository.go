@@ -8,6 +8,7 @@ import (
 
 	"curdling/internal/build"
 	"curdling/internal/install"
+	"curdling/internal/record"
 	"curdling/internal/requirement"
 	"curdling/internal/vcs"
 )
@@ -42,7 +43,8 @@ func (s *source) repository(ctx context.Context, name, at string, src requiremen
 	exact.Revision = commit
 	d, err = s.builtDirect(ctx, &recipe{
 		source: hashText(src.VCS + "+" + vcs.PublicURL(src) + "@" + commit + "#" + src.Subdirectory),
-		name:   name, python: s.python, settings: s.settings(at),
+		name:   name, python: s.python, settings: s.settings(at), variables: s.variables(),
+		from: record.From{Repository: src.VCS + "+" + vcs.PublicURL(src), Commit: commit, Subdirectory: src.Subdirectory},
 		lay: func(ctx context.Context, dir string) (build.Source, error) {
 			if checkout != "" {
 				dir = checkout

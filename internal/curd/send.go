@@ -13,6 +13,7 @@ import (
 
 	"curdling/internal/dist"
 	"curdling/internal/index"
+	"curdling/internal/record"
 )
 
 // Sent is what became of one file that was to be uploaded.
@@ -80,7 +81,11 @@ func Upload(ctx context.Context, o Options, root string, paths []string) ([]Sent
 			name := filepath.Base(path)
 			o.notify(Event{Phase: Uploading, Kind: Begin, Name: name})
 			defer o.notify(Event{Phase: Uploading, Kind: End, Name: name})
-			created, err := client.Upload(ctx, root, path)
+			beside, err := readBeside(path)
+			if err != nil {
+				return err
+			}
+			created, err := client.Upload(ctx, root, path, beside...)
 			var refused *index.StatusError
 			switch {
 			case errors.Is(err, fs.ErrPermission):
@@ -94,6 +99,18 @@ func Upload(ctx context.Context, o Options, root string, paths []string) ([]Sent
 	}
 	err = group.Wait()
 	return slices.DeleteFunc(sent, func(s Sent) bool { return s.Path == "" }), err
+}
+
+// readBeside reads what lies beside a wheel that was built: its record and the signature.
+func readBeside(path string) (found []index.Beside, err error) {
+	for _, suffix := range []string{record.Suffix, record.SignatureSuffix} {
+		content, err := os.ReadFile(path + suffix)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		found = append(found, index.Beside{Suffix: suffix, Content: content})
+	}
+	return found, nil
 }
 
 func (o Options) notify(e Event) {

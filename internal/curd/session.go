@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"curdling/internal/build"
 	"curdling/internal/curds"
 	"curdling/internal/dist"
 	"curdling/internal/fit"
@@ -46,6 +47,8 @@ type session struct {
 	host     *fit.Host
 	fresh    sync.Map // ids of the builds that this run made
 	waits    waits    // which build waits for which
+
+	variables func() map[string]string // of the environment that count for builds
 
 	building chan struct{} // a token for each build under way
 	unpacks  chan struct{} // likewise
@@ -93,12 +96,13 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		Options:  o,
-		own:      own,
-		host:     fit.ThisHost(),
-		done:     done,
-		building: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		unpacks:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		Options:   o,
+		own:       own,
+		host:      fit.ThisHost(),
+		done:      done,
+		variables: sync.OnceValue(func() map[string]string { return build.Counted(nil) }),
+		building:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		unpacks:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	cacheClient, err := s.connect()
 	if err != nil {
@@ -150,7 +154,7 @@ func (s *session) connect() (cacheClient *index.Client, err error) {
 		return nil, err
 	}
 	// A cache server saves time or is passed by: it is not waited for.
-	settings.Retries, settings.Timeout = 1, cachePatience
+	settings.Retries, settings.Timeout, settings.Builds = 1, cachePatience, true
 	for _, c := range s.Caches {
 		if u, err := url.Parse(c); err == nil && u.Scheme == "http" {
 			settings.TrustedHosts = append(settings.TrustedHosts, u.Host) // no warning: it is in our own network

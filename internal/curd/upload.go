@@ -7,23 +7,25 @@ import (
 	"sync"
 
 	"curdling/internal/dist"
+	"curdling/internal/index"
+	"curdling/internal/record"
 )
 
 // upload sends to each cache server the wheels that it lacks of those just
-// installed. What came from a URL stays here: under its plain name it would pass for the project's own release. So does
-// what was built with settings of this run.
+// installed, builds with their records. What came from a URL and has no record stays here: it would pass for the
+// project's own release. So does what was built without isolation: nobody could tell how.
 func (s *session) upload(ctx context.Context, all []prepared) (sent []string, failed []error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, c := range s.caches {
 		for _, r := range all {
-			if c.failed() != nil || r.origin == URL || r.special || s.holds(ctx, c, r) {
+			if c.failed() != nil || r.origin == URL && r.record == nil || r.special || s.holds(ctx, c, r) {
 				continue
 			}
 			wg.Go(func() {
 				s.Notify(Event{Phase: Uploading, Kind: Begin, Name: r.name})
 				defer s.Notify(Event{Phase: Uploading, Kind: End, Name: r.name})
-				_, err := c.client.Upload(ctx, c.root, r.file.path)
+				_, err := c.client.Upload(ctx, c.root, r.file.path, index.Beside{Suffix: record.Suffix, Content: r.record})
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {

@@ -1,6 +1,7 @@
 package curd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"curdling/internal/record"
 )
 
 // Wheels puts the wheels of all that is required and needed into a folder, from which it can be
@@ -32,6 +35,11 @@ func Wheels(ctx context.Context, o Options, dir string) (*Report, error) {
 		for _, p := range all {
 			if err := copyWheel(p.file.path, filepath.Join(dir, p.name)); err != nil {
 				return nil, fmt.Errorf("%s: %w", p.name, err)
+			}
+			if p.record != nil {
+				if err := WriteFile(filepath.Join(dir, p.name+record.Suffix), bytes.NewReader(p.record)); err != nil {
+					return nil, fmt.Errorf("%s: %w", p.name+record.Suffix, err)
+				}
 			}
 		}
 		if s.Upload {

@@ -7,14 +7,16 @@ import (
 	"time"
 )
 
-// Build tells which wheel was built from a source, and how. It is kept as JSON.
+// Build tells which wheel was built from a source. It is kept as JSON.
 type Build struct {
-	Source   string    `json:"source"`   // sha256 of the source distribution
-	Key      string    `json:"key"`      // what else decides the result: interpreter, ABI, platform, settings
+	Source   string    `json:"source"`   // sha256 of the source, see package record
+	Key      string    `json:"key"`      // what else decides the result, see package record
 	Wheel    string    `json:"wheel"`    // sha256 of the wheel, which File knows
 	Filename string    `json:"filename"` // of the wheel
 	Seconds  float64   `json:"seconds"`  // that the build took
 	Time     time.Time `json:"time"`     // when it ended, UTC
+	// Record is the build's, in the bytes in which it travels; nil where there is none.
+	Record []byte `json:"record,omitempty"`
 }
 
 func (c *Curds) buildPath(source, key string) string {

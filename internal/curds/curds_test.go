@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -164,11 +165,11 @@ func TestBuilds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Build{Source: source, Key: "cp311-cp311-linux_x86_64", Wheel: hash, Filename: demo.Filename(), Seconds: 1.5}
+	want := Build{Source: source, Key: "cp311-cp311-linux_x86_64", Wheel: hash, Filename: demo.Filename(), Seconds: 1.5, Record: []byte("{}")}
 	if err := c.AddBuild(want); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := c.Build(source, want.Key); !ok || got != want {
+	if got, ok := c.Build(source, want.Key); !ok || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v", got, ok)
 	}
 	if _, ok := c.Build(source, "cp312-cp312-linux_x86_64"); ok {

@@ -79,29 +79,42 @@ func isMissing(err error) bool {
 }
 
 func (c *Client) metadataFile(ctx context.Context, f dist.File, u *url.URL) ([]byte, error) {
-	beside := *u
-	beside.Path, beside.RawPath = u.Path+".metadata", ""
-	if u.RawPath != "" {
-		beside.RawPath = u.RawPath + ".metadata"
-	}
-	var text []byte
-	build := func() (*http.Request, error) {
-		return get(&beside, http.Header{"Accept-Encoding": {"zstd, gzip"}}), nil
-	}
-	err := c.do(ctx, build, func(resp *http.Response) (err error) {
-		if resp.StatusCode != http.StatusOK {
-			return refusef("unexpected answer %d", resp.StatusCode)
-		}
-		text, err = readBody(resp, MaxMetadata)
-		return err
-	})
+	text, err := c.beside(ctx, u, ".metadata", MaxMetadata)
 	if err != nil {
 		return nil, err
 	}
 	if got := sum256(string(text)); f.MetadataSHA256 != "" && got != f.MetadataSHA256 {
-		return nil, fmt.Errorf("%s: sha256 is %s, the index says %s", redact(&beside), got, f.MetadataSHA256)
+		return nil, fmt.Errorf("%s.metadata: sha256 is %s, the index says %s", redact(u), got, f.MetadataSHA256)
 	}
 	return text, nil
+}
+
+// ReadBeside fetches what a server has beside a file, under its URL and a suffix, of at most limit bytes.
+func (c *Client) ReadBeside(ctx context.Context, f dist.File, suffix string, limit int) ([]byte, error) {
+	u, err := fileURL(f)
+	if err != nil {
+		return nil, err
+	}
+	return c.beside(ctx, u, suffix, limit)
+}
+
+func (c *Client) beside(ctx context.Context, u *url.URL, suffix string, limit int) (text []byte, err error) {
+	beside := *u
+	beside.Path, beside.RawPath = u.Path+suffix, ""
+	if u.RawPath != "" {
+		beside.RawPath = u.RawPath + suffix
+	}
+	build := func() (*http.Request, error) {
+		return get(&beside, http.Header{"Accept-Encoding": {"zstd, gzip"}}), nil
+	}
+	err = c.do(ctx, build, func(resp *http.Response) (err error) {
+		if resp.StatusCode != http.StatusOK {
+			return refusef("unexpected answer %d", resp.StatusCode)
+		}
+		text, err = readBody(resp, limit)
+		return err
+	})
+	return text, err
 }
 
 // fileURL reads a file's URL, which must be one that the client can fetch.

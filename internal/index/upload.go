@@ -3,9 +3,7 @@ package index
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
-	"io/fs"
 	"mime/multipart"
 	"net/http"
 	"os"
@@ -14,9 +12,9 @@ import (
 
 // Upload puts the file at path into the cache server whose root is base, which
 // may hold credentials. It is created unless the server held the same bytes
-// already. What lies beside the file under one of the suffixes goes with it. A
+// already. What is beside the file goes with it. A
 // refusal is a *StatusError with the server's words.
-func (c *Client) Upload(ctx context.Context, base, path string, suffixes ...string) (created bool, err error) {
+func (c *Client) Upload(ctx context.Context, base, path string, beside ...Beside) (created bool, err error) {
 	root, err := c.root(base)
 	if err != nil {
 		return false, err
@@ -30,7 +28,7 @@ func (c *Client) Upload(ctx context.Context, base, path string, suffixes ...stri
 	if err != nil {
 		return false, err
 	}
-	head, tail, contentType, err := frame(path, suffixes)
+	head, tail, contentType, err := frame(filepath.Base(path), beside)
 	if err != nil {
 		return false, err
 	}
@@ -51,27 +49,28 @@ func (c *Client) Upload(ctx context.Context, base, path string, suffixes ...stri
 	return created, err
 }
 
+// Beside is a small file that lies beside a distribution file, under its name and a suffix. Without content it is left out.
+type Beside struct {
+	Suffix  string // ".build.json"
+	Content []byte
+}
+
 // frame gives what stands before and after the file in the body: a form (RFC 7578) whose fields have the names of
 // files, the file last; nothing where nothing lies beside it.
-func frame(path string, suffixes []string) (head, tail []byte, contentType string, err error) {
+func frame(name string, beside []Beside) (head, tail []byte, contentType string, err error) {
 	var form bytes.Buffer
 	w := multipart.NewWriter(&form)
-	for _, suffix := range suffixes {
-		beside, err := os.ReadFile(path + suffix)
-		if errors.Is(err, fs.ErrNotExist) {
+	for _, b := range beside {
+		if len(b.Content) == 0 {
 			continue
 		}
-		if err == nil {
-			err = w.WriteField(filepath.Base(path)+suffix, string(beside))
-		}
-		if err != nil {
+		if err := w.WriteField(name+b.Suffix, string(b.Content)); err != nil {
 			return nil, nil, "", err
 		}
 	}
 	if form.Len() == 0 {
 		return nil, nil, "application/octet-stream", nil
 	}
-	name := filepath.Base(path)
 	if _, err := w.CreateFormFile(name, name); err != nil {
 		return nil, nil, "", err
 	}

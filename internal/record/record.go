@@ -62,7 +62,7 @@ type Wheel struct {
 type From struct {
 	// SHA256 is that of the source distribution, or of what names a commit (docs/builds.md); 64 hex digits.
 	SHA256   string `json:"sha256"`
-	Filename string `json:"filename,omitempty"` // of the source distribution
+	Filename string `json:"filename,omitempty"` // of the source distribution, where an index lists it
 	// Repository is the public URL with its program before it, "git+https://...", at the full Commit. "": an archive.
 	Repository   string `json:"repository,omitempty"`
 	Commit       string `json:"commit,omitempty"`
@@ -117,11 +117,15 @@ func (r *Record) Native() bool { return slices.ContainsFunc(r.On.Flags, isNative
 
 func isNative(flag string) bool { return strings.HasSuffix(flag, "=native") }
 
-// Plain tells that the build is as anyone would have it who builds that source,
+// OfRelease tells that the build is of a source distribution that an index lists, and so one of the project's
+// releases. What was built of a commit, or of an archive at some URL, is found by its source alone.
+func (r *Record) OfRelease() bool { return r.From.Filename != "" }
+
+// Plain tells that the build is of a release, as anyone would have it who builds that source,
 // and that the wheel's tags say all that it needs: installers that know nothing of records may have it.
 func (r *Record) Plain() bool {
 	platform := r.Wheel.Filename[strings.LastIndexByte(r.Wheel.Filename, '-')+1:]
-	return r.From.Repository == "" && len(r.With.Settings) == 0 && len(r.With.Variables) == 0 && !r.Native() &&
+	return r.OfRelease() && len(r.With.Settings) == 0 && len(r.With.Variables) == 0 && !r.Native() &&
 		!strings.HasPrefix(platform, "linux_")
 }
 

@@ -143,7 +143,7 @@ func TestPlain(t *testing.T) {
 		"settings":   func(r *Record) { r.With.Settings = map[string][]string{"a": {"b"}} },
 		"variables":  func(r *Record) { r.With.Variables = map[string]string{"CFLAGS": "-O0"} },
 		"native":     func(r *Record) { r.On.Flags = []string{"-march=native"} },
-		"repository": func(r *Record) { r.From.Repository = "git+https://host/x" },
+		"repository": func(r *Record) { r.From = From{SHA256: aHash, Repository: "git+https://host/x"} },
 		"libraries":  func(r *Record) { r.Wheel.Filename = "foo-1.0-0b12-cp311-cp311-linux_x86_64.whl" },
 	} {
 		r := example(t)

@@ -126,10 +126,7 @@ func wheelFor(f dist.File, t tag.Tag) string {
 
 // listing is a project as the index package renders it; see [index.TypeBuilds].
 func listing(p *catalog.Project, contentType string) *index.Project {
-	offered := p.Plain()
-	if contentType == index.TypeBuilds {
-		offered = p.Offered()
-	}
+	offered := p.Listed(contentType != index.TypeBuilds)
 	files := make([]dist.File, len(offered))
 	for i, f := range offered {
 		files[i] = f.File

@@ -1,0 +1,195 @@
+package curd
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"curdling/internal/build"
+	"curdling/internal/curds"
+	"curdling/internal/dist"
+	"curdling/internal/fit"
+	"curdling/internal/record"
+	"curdling/internal/version"
+)
+
+// newRecord tells of a build all but the name of the wheel, and gives it its identity.
+func newRecord(r *recipe, result *build.Result, used *used, needs fit.Needs) (*record.Record, error) {
+	platform, libc, _ := record.PlatformOf(r.python.Target)
+	flags, err := processorFlags(result.LogPath)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(used.distributions, func(a, b record.Distribution) int { return cmp.Compare(a.Name, b.Name) })
+	rec := &record.Record{
+		Key:  r.key(),
+		From: r.from,
+		With: record.With{Backend: result.Backend, Requires: used.distributions, Settings: r.settings, Variables: publicVariables(r.variables)},
+		On: record.On{
+			Python: r.python.Version.String(), Tag: record.TagOf(r.python.Target), Platform: platform, Libc: libc,
+			Compilers: needs.Compilers(), Flags: flags,
+		},
+		Needs: record.Needs{Needs: needs.Merged()},
+		Cost:  record.Cost{Seconds: result.Seconds, Bytes: used.bytes, Built: time.Now().UTC().Truncate(time.Second)},
+	}
+	rec.From.SHA256 = r.source
+	if rec.Native() && !needs.IsZero() {
+		rec.Needs.CPU = fit.Processor()
+	}
+	return rec, rec.Identify()
+}
+
+// publicVariables takes credentials out of URLs in values.
+func publicVariables(variables map[string]string) map[string]string {
+	public := make(map[string]string, len(variables))
+	for name, value := range variables {
+		public[name] = userinfo.ReplaceAllString(value, "://")
+	}
+	return public
+}
+
+var userinfo = regexp.MustCompile(`://[^/\s@]*@`)
+
+// processorFlag is an argument of a compiler that chooses the instruction set of all that it compiles.
+var processorFlag = regexp.MustCompile(`(?:^|[\s"'])(?:-C\s*)?(-m(?:arch|cpu)=[\w.+-]+|target-cpu=[\w.+-]+|/arch:\w+)`)
+
+// maxFlags is how many different ones a record holds.
+const maxFlags = 16
+
+// processorFlags finds them in a build's log, sorted.
+func processorFlags(log string) (flags []string, err error) {
+	f, err := os.Open(log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	lines := bufio.NewReaderSize(f, 64<<10)
+	for {
+		line, err := lines.ReadSlice('\n')
+		for _, m := range processorFlag.FindAllSubmatch(line, -1) {
+			if flag := string(m[1]); !slices.Contains(flags, flag) && (len(flags) < maxFlags || strings.HasSuffix(flag, "=native")) {
+				flags = append(flags, flag)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			slices.Sort(flags)
+			return flags, nil
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return nil, err
+		}
+	}
+}
+
+// otherwise tells why a build was made under another key than this run's, "" where it was not.
+func (s *source) otherwise(f dist.File) string {
+	if record.Key(decides(f.BuiltFrom, s.python, s.settings(string(f.Name)), s.variables())) == f.BuildKey {
+		return ""
+	}
+	return "a build of it was made for another Python or system, or with other settings"
+}
+
+// recordOf gives the record of a build that a cache server lists, from there or from the own cache.
+func (s *source) recordOf(ctx context.Context, f dist.File) (*record.Record, []byte, error) {
+	if b, ok := s.own.Build(f.BuiltFrom, f.BuildKey); ok && b.Wheel == f.SHA256 && b.Record != nil {
+		r, err := record.Parse(b.Record)
+		return r, b.Record, err
+	}
+	text, err := s.clientFor(f).ReadBeside(ctx, f, record.Suffix, record.MaxSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := record.Parse(text)
+	if err == nil {
+		err = r.Of(f.Filename, f.SHA256)
+	}
+	if err == nil && (r.From.SHA256 != f.BuiltFrom || r.Key != f.BuildKey) {
+		err = errors.New("it is of another source or key than the page says")
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", f.Filename+record.Suffix, err)
+	}
+	return r, text, nil
+}
+
+// misfit tells why a build does not do here, "" where it does.
+func (s *source) misfit(r *record.Record) string {
+	for _, f := range r.Needs.Files {
+		if lacks := s.host.Lacks(r.Needs.Needs, f.Machine); len(lacks) > 0 {
+			return "its wheel does not work on this machine: " + lacks[0].String()
+		}
+	}
+	if r.Native() && len(r.Needs.Files) > 0 {
+		here := fit.Processor()
+		if missing := slices.DeleteFunc(slices.Clone(r.Needs.CPU), func(feature string) bool { return slices.Contains(here, feature) }); len(missing) > 0 || len(here) == 0 {
+			return "it was built for the very processor of its builder (" + strings.Join(r.On.Flags, " ") + "), and this one is another"
+		}
+	}
+	for _, w := range s.BuildConstraints {
+		for _, d := range r.With.Requires {
+			v, err := version.Parse(d.Version)
+			if d.Name == w.Requirement.Name && (err != nil || !w.Requirement.Specifiers.Contains(v)) {
+				return fmt.Sprintf("it was built with %s %s, and %s is asked for", d.Name, d.Version, w.Requirement)
+			}
+		}
+	}
+	return ""
+}
+
+// checkBuild sees, before it is fetched, whether a build that a cache server lists does here, and keeps its record.
+// One that does not is left out, and the solve is done again.
+func (s *source) checkBuild(ctx context.Context, p *prepared) error {
+	f := p.choice.File
+	if f.BuildKey == "" {
+		return nil
+	}
+	r, text, err := s.recordOf(ctx, f)
+	why := ""
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && lost(err) && !errors.Is(err, os.ErrNotExist):
+		if c := s.cacheOf(f); c != nil {
+			s.giveUp(c, err)
+		}
+		return fmt.Errorf("%w: %w", errCacheLost, err)
+	case err != nil:
+		why = "its record cannot be used: " + err.Error()
+	default:
+		why = s.misfit(r)
+	}
+	if why != "" {
+		if s.Lock != nil {
+			return fmt.Errorf("%s: %s", f.Filename, why)
+		}
+		s.log("build").Info("is left out", "wheel", f.Filename, "why", why)
+		s.unfit.Store(f.URL, why)
+		return fmt.Errorf("%w: %s does not fit", errAgain, f.Filename)
+	}
+	p.record = text
+	p.saved.Builds, p.saved.Time = 1, r.Cost.Duration()
+	return nil
+}
+
+// keepRecord notes a build that came from a cache server, so that the next run knows it.
+func (s *source) keepRecord(p *prepared) error {
+	f := p.choice.File
+	if f.BuildKey == "" {
+		return nil
+	}
+	if b, ok := s.own.Build(f.BuiltFrom, f.BuildKey); ok && b.Record != nil {
+		return nil
+	}
+	return s.own.AddBuild(curds.Build{
+		Source: f.BuiltFrom, Key: f.BuildKey, Wheel: p.file.sha256, Filename: f.Filename,
+		Seconds: p.saved.Time.Seconds(), Time: time.Now().UTC().Truncate(time.Second), Record: p.record,
+	})
+}
