@@ -37,7 +37,7 @@ deleted at any time; these commands do so without harm to what runs meanwhile.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newCacheDir(), newCacheSize(), newCacheClean(), newCachePrune(), newCacheVerify())
+	cmd.AddCommand(newCacheDir(), newCacheSize(), newCacheClean(), newCachePrune(), newCacheVerify(), newCacheExplain())
 	return cmd
 }
 

@@ -77,7 +77,13 @@ func (s *session) remembered(r *recipe) (curds.Build, bool) {
 	if s.NoBuildIsolation {
 		return curds.Build{}, false
 	}
-	return s.own.Build(r.source, r.key())
+	for _, b := range s.own.Builds(r.source, r.key()) {
+		rec, err := record.Parse(b.Record)
+		if err == nil && s.misfit(rec) == "" {
+			return b, true
+		}
+	}
+	return curds.Build{}, false
 }
 
 // built gives the wheel of a source: one that was built of the same before, else a new one.

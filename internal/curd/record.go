@@ -98,10 +98,12 @@ func (s *source) otherwise(f dist.File) string {
 }
 
 // recordOf gives the record of a build that a cache server lists, from there or from the own cache.
-func (s *source) recordOf(ctx context.Context, f dist.File) (*record.Record, []byte, error) {
-	if b, ok := s.own.Build(f.BuiltFrom, f.BuildKey); ok && b.Wheel == f.SHA256 && b.Record != nil {
-		r, err := record.Parse(b.Record)
-		return r, b.Record, err
+func (s *session) recordOf(ctx context.Context, f dist.File) (*record.Record, []byte, error) {
+	for _, b := range s.own.Builds(f.BuiltFrom, f.BuildKey) {
+		if b.Wheel == f.SHA256 {
+			r, err := record.Parse(b.Record)
+			return r, b.Record, err
+		}
 	}
 	text, err := s.clientFor(f).ReadBeside(ctx, f, record.Suffix, record.MaxSize)
 	if err != nil {
@@ -121,7 +123,7 @@ func (s *source) recordOf(ctx context.Context, f dist.File) (*record.Record, []b
 }
 
 // misfit tells why a build does not do here, "" where it does.
-func (s *source) misfit(r *record.Record) string {
+func (s *session) misfit(r *record.Record) string {
 	for _, f := range r.Needs.Files {
 		if lacks := s.host.Lacks(r.Needs.Needs, f.Machine); len(lacks) > 0 {
 			return "its wheel does not work on this machine: " + lacks[0].String()
@@ -185,7 +187,8 @@ func (s *source) keepRecord(p *prepared) error {
 	if f.BuildKey == "" {
 		return nil
 	}
-	if b, ok := s.own.Build(f.BuiltFrom, f.BuildKey); ok && b.Record != nil {
+	same := func(b curds.Build) bool { return b.Wheel == p.file.sha256 }
+	if slices.ContainsFunc(s.own.Builds(f.BuiltFrom, f.BuildKey), same) {
 		return nil
 	}
 	return s.own.AddBuild(curds.Build{

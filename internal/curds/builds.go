@@ -2,8 +2,12 @@ package curds
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,19 +30,56 @@ func (c *Curds) buildPath(source, key string) string {
 	return filepath.Join(c.dir, "builds", source, filepath.Base(key)+".json")
 }
 
-// Build finds the wheel that was built from the source with that hash under
-// that key, whatever an index says today of the source.
-func (c *Curds) Build(source, key string) (Build, bool) {
-	var b Build
-	raw, err := os.ReadFile(c.buildPath(source, key))
-	if err != nil || json.Unmarshal(raw, &b) != nil || b.Source != source || b.Key != key {
-		return Build{}, false
+// Builds gives the wheels that were built from the source with that hash under
+// that key, the newest first, whatever an index says today of the source.
+func (c *Curds) Builds(source, key string) (found []Build) {
+	if !validSHA256(source) {
+		return nil
 	}
-	_, held := c.File(b.Wheel)
-	return b, held
+	for _, b := range c.buildsIn(source) {
+		if b.Source == source && b.Key == key {
+			found = append(found, b)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b Build) int { return b.Time.Compare(a.Time) })
+	return found
 }
 
-// AddBuild remembers a build whose wheel was Imported.
+// AllBuilds gives every build that is remembered, in no order.
+func (c *Curds) AllBuilds() (found []Build) {
+	sources, _ := os.ReadDir(filepath.Join(c.dir, "builds")) // what cannot be read is not remembered
+	for _, s := range sources {
+		found = append(found, c.buildsIn(s.Name())...)
+	}
+	return found
+}
+
+// buildsIn gives what was built of one source.
+func (c *Curds) buildsIn(source string) (found []Build) {
+	dir := filepath.Join(c.dir, "builds", source)
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if b, ok := c.build(filepath.Join(dir, e.Name())); ok {
+			found = append(found, b)
+		}
+	}
+	return found
+}
+
+// olderMark stands between a key and the wheel's hash in the name of a build that is not the last one under its key.
+const olderMark = "-was-"
+
+// build reads one whose wheel is held.
+func (c *Curds) build(path string) (b Build, ok bool) {
+	raw, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(raw, &b) != nil {
+		return Build{}, false
+	}
+	_, ok = c.File(b.Wheel)
+	return b, ok
+}
+
+// AddBuild remembers a build whose wheel was Imported, besides those under the same key that gave another wheel.
 func (c *Curds) AddBuild(b Build) error {
 	raw, err := json.MarshalIndent(b, "", "\t")
 	if err != nil {
@@ -47,6 +88,12 @@ func (c *Curds) AddBuild(b Build) error {
 	path := c.buildPath(b.Source, b.Key)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
+	}
+	if old, ok := c.build(path); ok && old.Wheel != b.Wheel {
+		aside := strings.TrimSuffix(path, ".json") + olderMark + old.Wheel[:16] + ".json"
+		if err := os.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return writeAtomic(path, raw)
 }

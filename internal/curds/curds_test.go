@@ -156,7 +156,7 @@ func TestBuilds(t *testing.T) {
 	t.Parallel()
 	c, content := openTest(t), wheeltest.Build(demo)
 	source := strings.Repeat("ab", 32)
-	if _, ok := c.Build(source, "key"); ok {
+	if got := c.Builds(source, "key"); got != nil {
 		t.Error("a build from nowhere")
 	}
 	path := filepath.Join(t.TempDir(), demo.Filename())
@@ -169,13 +169,13 @@ func TestBuilds(t *testing.T) {
 	if err := c.AddBuild(want); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := c.Build(source, want.Key); !ok || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, %v", got, ok)
+	if got := c.Builds(source, want.Key); !reflect.DeepEqual(got, []Build{want}) || !reflect.DeepEqual(c.AllBuilds(), got) {
+		t.Errorf("got %v", got)
 	}
-	if _, ok := c.Build(source, "cp312-cp312-linux_x86_64"); ok {
+	if got := c.Builds(source, "cp312-cp312-linux_x86_64"); got != nil {
 		t.Error("another interpreter's build")
 	}
-	if _, ok := c.Build("../../etc", want.Key); ok {
+	if got := c.Builds("../../etc", want.Key); got != nil {
 		t.Error("a source that is no hash")
 	}
 }
