@@ -138,7 +138,7 @@ func (s *session) misfit(r *record.Record) string {
 	for _, w := range s.BuildConstraints {
 		for _, d := range r.With.Requires {
 			v, err := version.Parse(d.Version)
-			if d.Name == w.Requirement.Name && (err != nil || !w.Requirement.Specifiers.Contains(v)) {
+			if d.Name == w.Name && (err != nil || !w.Specifiers.Contains(v)) {
 				return fmt.Sprintf("it was built with %s %s, and %s is asked for", d.Name, d.Version, w.Requirement)
 			}
 		}
