@@ -1,0 +1,135 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// outcome is what became of a lease, for Stats.
+type outcome int
+
+const (
+	granted   outcome = iota // of a name that was free
+	takenOver                // of a holder that was silent
+	expired                  // swept: silent, and nobody wanted it
+	done
+	failed
+	givenUp
+	lost // told a holder that it is none
+	outcomes
+)
+
+// Stats count what this server did and saw.
+type Stats struct {
+	Held    int   // leases that somebody holds, of the names that this server was asked about
+	Waiters int64 // calls of Wait
+	// What happened since the start.
+	Granted, TakenOver, Expired, Done, Failed, GivenUp, Lost int64
+}
+
+// Stats counts.
+func (l *Leases) Stats() Stats {
+	n := func(o outcome) int64 { return l.counts[o].Load() }
+	stats := Stats{
+		Waiters: l.waiters.Load(), Granted: n(granted), TakenOver: n(takenOver), Expired: n(expired),
+		Done: n(done), Failed: n(failed), GivenUp: n(givenUp), Lost: n(lost),
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.sights {
+		if s.held.Load() {
+			stats.Held++
+		}
+	}
+	return stats
+}
+
+// Run sweeps now and then, until ctx is done.
+func (l *Leases) Run(ctx context.Context) {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := l.Sweep(ctx); err != nil && ctx.Err() == nil {
+			l.log.Warn("old leases cannot be swept", "err", err)
+		}
+	}
+}
+
+// Sweep removes the documents of which nobody needs to know any more, and
+// forgets what it saw of names that have none.
+func (l *Leases) Sweep(ctx context.Context) error {
+	var failures []error
+	for name, err := range l.docs.List(ctx) {
+		if err != nil {
+			return errors.Join(append(failures, err)...)
+		}
+		if CheckName(name) != nil {
+			continue
+		}
+		if err := l.sweep(ctx, name); err != nil && len(failures) < 10 {
+			failures = append(failures, err)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, s := range l.sights {
+		if s.users == 0 && l.now().Sub(s.last) > 2*max(sweepEvery, l.ttl, l.remember) {
+			delete(l.sights, name) // its document is gone: the sweeps do not see it
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func (l *Leases) sweep(ctx context.Context, name string) error {
+	s, err := l.pin(name)
+	if err != nil {
+		return err
+	}
+	defer l.unpin(s)
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := l.read(ctx, s, 0); err != nil {
+		return err
+	}
+	if s.version == "" || l.state(s) != Free || s.doc.State == Held && l.age(s) < abandoned {
+		return nil
+	}
+	wasHeld := s.doc.State == Held
+	bounded, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	err = l.docs.Delete(bounded, name, s.version)
+	if errors.Is(err, ErrConflict) {
+		return nil // somebody needs it
+	}
+	if err != nil {
+		return fmt.Errorf("lease %s: %w", name, err)
+	}
+	if wasHeld {
+		l.counts[expired].Add(1)
+	}
+	l.note(s, document{}, "", l.now())
+	return nil
+}
+
+// room tells that one more document may be made.
+func (l *Leases) room(ctx context.Context) error {
+	n := 0
+	for _, err := range l.docs.List(ctx) {
+		if err != nil {
+			return err
+		}
+		if n++; n >= l.most {
+			return ErrFull
+		}
+	}
+	return nil
+}
