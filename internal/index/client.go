@@ -79,6 +79,7 @@ type Client struct {
 	slots     chan struct{} // one for each request in flight
 	flights   singleflight.Group
 	rangeless sync.Map // origins that do not serve ranges
+	leaseless sync.Map // roots of cache servers that share no builds
 
 	mu       sync.Mutex
 	accounts []account

@@ -178,8 +178,13 @@ func (c *Client) send(ctx context.Context, r *http.Request) (*http.Response, err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	return c.transmit(ctx, r, func() { <-c.slots })
+}
+
+// transmit sends a request, and calls end when the answer's body is closed, or none came.
+func (c *Client) transmit(ctx context.Context, r *http.Request, end func()) (*http.Response, error) {
 	w := newWatch(ctx, c.timeout)
-	w.end = func() { <-c.slots }
+	w.end = end
 	r = w.request(r)
 	r.Header.Set("User-Agent", c.userAgent)
 	c.authorize(r)

@@ -68,6 +68,9 @@ func newMetrics(s *Server, version string) *metrics {
 	if s.mirror != nil {
 		m.registry.MustRegister(mirrored{s.mirror})
 	}
+	if s.builds.Leases != nil {
+		m.registry.MustRegister(leased{s.builds.Leases})
+	}
 	return m
 }
 

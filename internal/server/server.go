@@ -11,6 +11,7 @@
 //	POST / and /legacy/        an upload as twine sends it
 //	GET /api/ and /api/NAME    the original's lists
 //	GET /s/REQUIREMENT         the best file for a requirement
+//	POST /builds/FROM/KEY      a build that all need, the lease to make it, or news of who makes it (builds.go)
 //	GET /healthz               that the server lives; needs no password
 //	GET /readyz                that it is of use now, and what it stands on; needs no password
 //	GET /metrics               numbers for Prometheus
@@ -78,6 +79,7 @@ type Config struct {
 	PathPrefix string
 
 	Limits Limits
+	Builds Builds // that clients make for each other
 
 	AccessLog   bool          // tells the log each request at any level
 	Counters    *Counters     // nil counts for this run alone
@@ -112,6 +114,9 @@ type Server struct {
 	list             atomic.Pointer[listPages]
 	abouts           *abouts
 
+	builds  Builds
+	waiting waiting
+
 	maxHeader      int
 	pace           *pace         // nil has no limit
 	uploads        chan struct{} // nil has no limit
@@ -139,6 +144,9 @@ func New(config Config) *Server {
 		stall:     stallTimeout,
 		memory:    newMemory(memoryLimit),
 		abouts:    newAbouts(),
+
+		builds:  config.Builds,
+		waiting: newWaiting(),
 
 		maxHeader:     cmp.Or(config.Limits.Header, DefaultMaxHeader),
 		pace:          newPace(config.Limits),
@@ -188,7 +196,7 @@ func (s *Server) routes() map[string]methods {
 	if s.metricsOpen {
 		metrics = s.getMetrics
 	}
-	return map[string]methods{
+	routes := map[string]methods{
 		"/{$}":                   {http.MethodGet: s.allow(auth.Read, s.home), http.MethodPost: form},
 		"/legacy":                {http.MethodPost: form},
 		"/legacy/{$}":            {http.MethodPost: form},
@@ -215,6 +223,8 @@ func (s *Server) routes() map[string]methods {
 		"/metrics":              {http.MethodGet: metrics},
 		"/":                     {},
 	}
+	s.buildRoutes(routes)
+	return routes
 }
 
 // dispatch chooses by method. No methods at all is no such page.
@@ -342,6 +352,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
+	s.waiting.stop()
 	if s.drain > 0 {
 		select {
 		case err := <-failed:
