@@ -255,6 +255,8 @@ func leaseError(err error) error {
 		return refuse(http.StatusServiceUnavailable, err.Error()+" on this server; build without one")
 	case errors.Is(err, lease.ErrConflict):
 		return refuse(http.StatusServiceUnavailable, "too many ask for this lease at once; try again in a moment")
+	case errors.Is(err, context.Canceled):
+		return refuse(http.StatusRequestTimeout, "the client went away") // nobody reads that
 	}
 	return err
 }

@@ -61,7 +61,8 @@ func (l *logged) String() string {
 
 // options of a site.
 type options struct {
-	users       bool // alice with the password secret
+	dir         string // "" is a new one
+	users       bool   // alice with the password secret
 	maxUpload   int64
 	sidecars    map[string]string             // file: content, in the folder from the start
 	store       func(*disk.Store) store.Store // puts faults between
@@ -71,7 +72,10 @@ type options struct {
 
 func newSite(t testing.TB, o options, wheels ...wheeltest.Wheel) *site {
 	t.Helper()
-	s := &site{dir: t.TempDir(), log: new(logged)}
+	s := &site{dir: o.dir, log: new(logged)}
+	if s.dir == "" {
+		s.dir = t.TempDir()
+	}
 	for _, w := range wheels {
 		s.drop(t, w.Filename(), wheeltest.Build(w))
 	}
