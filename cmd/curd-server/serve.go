@@ -86,6 +86,9 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	greet(stdout, o, listener, held.Stats().Projects)
 	config.Catalog, config.Mirror = held, mirrored
 	config.Counters, config.Checks = server.OpenCounters(filepath.Join(state, "counters.json"), log), checks(folder, mirrored)
+	builds, upkeep := shareBuilds(state, log)
+	config.Builds = builds
+	watching.Go(func() { upkeep(ctx) })
 	watching.Go(func() { config.Counters.Keep(ctx) })
 	defer config.Counters.Save()
 	s := server.New(config)

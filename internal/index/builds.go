@@ -220,7 +220,7 @@ func (c *Client) bear(root *url.URL, err error, heard bool, lasts time.Duration)
 	said := errors.As(err, &status)
 	switch {
 	case heard:
-		return passing(err) && lasts < buildPatience
+		return passing(err) && lasts < c.patience
 	case said && passing(err):
 		return lasts < firstPatience
 	case !said, status.Code == http.StatusNotFound, status.Code == http.StatusMethodNotAllowed, status.Code == http.StatusNotImplemented:

@@ -163,6 +163,57 @@ func TestClaimWaits(t *testing.T) {
 	}
 }
 
+// TestServerDies: who waits at a server that dies builds for himself after a while, and one
+// that is only started again makes no difference.
+func TestServerDies(t *testing.T) {
+	t.Parallel()
+	for _, forGood := range []bool{true, false} {
+		t.Run(fmt.Sprint("for good ", forGood), func(t *testing.T) {
+			t.Parallel()
+			var dead atomic.Bool
+			var waiting, failures atomic.Int64
+			base := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if dead.Load() {
+					if failures.Add(1) >= 8 && !forGood {
+						dead.Store(false)
+					}
+					panic(http.ErrAbortHandler)
+				}
+				if failures.Load() > 0 {
+					answerBuild(w, http.StatusOK, BuildAnswer{Files: []BuiltFile{{Filename: "x"}}})
+					return
+				}
+				if waiting.Add(1) == 8 {
+					dead.Store(true)
+				}
+				answerBuild(w, http.StatusAccepted, BuildAnswer{After: "1"})
+			})
+			var clients sync.WaitGroup
+			var local, shared atomic.Int64
+			for range 4 {
+				clients.Go(func() {
+					c := NewClient(Options{})
+					defer c.Close()
+					c.patience = 3 * time.Second
+					if !forGood {
+						c.patience = time.Minute
+					}
+					if claim, err := c.Claim(t.Context(), base, aBuild); err != nil {
+						local.Add(1)
+					} else if claim.Files != nil {
+						shared.Add(1)
+					}
+				})
+			}
+			clients.Wait()
+			want := map[bool]int64{true: 4, false: 0}[forGood]
+			if local.Load() != want || shared.Load() != 4-want {
+				t.Errorf("%d build for themselves, %d share", local.Load(), shared.Load())
+			}
+		})
+	}
+}
+
 // holder is a server's side of one lease.
 type holder struct {
 	mu    sync.Mutex

@@ -90,6 +90,7 @@ type Client struct {
 	backoff time.Duration // before the second attempt; then doubled
 
 	keyringTime time.Duration
+	patience    time.Duration // with a server that shares builds, answered before, and fails
 }
 
 // New makes a client with a connection pool of its own. An error names the
@@ -111,6 +112,7 @@ func New(o Options) (*Client, error) {
 		now:         time.Now,
 		backoff:     300 * time.Millisecond,
 		keyringTime: keyringTime,
+		patience:    buildPatience,
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)

@@ -186,12 +186,14 @@ func TestFleet(t *testing.T) {
 		what    string
 		killed  int           // the first so many holders die at half
 		outages time.Duration // of one server, beginning at 10 s
+		split   bool          // the first holder's server loses the store for good
 		want    int64
 	}{
-		{"all is well", 0, 0, 1},
-		{"a holder dies", 1, 0, 2},
-		{"two die", 2, 0, 3},
-		{"a server loses the store for less than a TTL", 0, 15 * time.Second, 1},
+		{what: "all is well", want: 1},
+		{what: "a holder dies", killed: 1, want: 2},
+		{what: "two die", killed: 2, want: 3},
+		{what: "a server loses the store for less than a TTL", outages: 15 * time.Second, want: 1},
+		{what: "the network is split between the holder's server and the store", split: true, want: 2},
 	} {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
@@ -228,6 +230,9 @@ func TestFleet(t *testing.T) {
 								time.Sleep(time.Second)
 							case status.State == Granted:
 								n := begun.Add(1)
+								if n == 1 && test.split {
+									links[i%len(servers)].set(cut)
+								}
 								for start := time.Now(); time.Since(start) < work; time.Sleep(l.TTL() / 3) {
 									if int(n) <= test.killed && time.Since(start) > work/2 {
 										return
@@ -237,7 +242,7 @@ func TestFleet(t *testing.T) {
 									}
 								}
 								built.Store(true)
-								if err := l.Done(t.Context(), name, status.Token); err != nil {
+								if err := l.Done(t.Context(), name, status.Token); err != nil && !test.split {
 									t.Error(err)
 								}
 								return
