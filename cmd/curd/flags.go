@@ -149,7 +149,15 @@ type runFlags struct {
 	environmentFlags
 	outputFlags
 	upload, force, sync bool
+	buildWait           float64
 	warnings            []string // of reading the requirements
+}
+
+// registerSharing has what cache servers are there for.
+func (f *runFlags) registerSharing(flags *pflag.FlagSet) {
+	f.registerCaches(flags)
+	flags.BoolVarP(&f.upload, "upload", "u", false, "upload to the cache servers what they lacked")
+	flags.Float64Var(&f.buildWait, "build-wait", 3600, "wait up to `SECONDS` for what another machine is building at this moment;\n0 builds it here too, whatever befell others")
 }
 
 // options makes of flags, environment and configuration what a run is asked to do.
@@ -171,6 +179,10 @@ func (f *runFlags) options(cmd *cobra.Command, args []string) (curd.Options, err
 	if err := errors.Join(f.choose(&o), f.places(&o)); err != nil {
 		return o, usageError{err}
 	}
+	if !(f.buildWait >= 0 && f.buildWait < 1e6) {
+		return o, usageError{fmt.Errorf("--build-wait %v: a number of seconds from 0 on", f.buildWait)}
+	}
+	o.BuildWait = time.Duration(f.buildWait * float64(time.Second))
 	if o.LinkMode, err = install.ParseLinkMode(f.linkMode); err != nil {
 		return o, usageError{fmt.Errorf("--link-mode: %w", err)}
 	}

@@ -41,8 +41,7 @@ Exit status: 0 done, 1 failed (the environment is as it was), 2 wrong usage, 130
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	f.inputFlags.register(flags)
-	f.registerCaches(flags)
-	flags.BoolVarP(&f.upload, "upload", "u", false, "upload to the cache servers what they lacked")
+	f.registerSharing(flags)
 	f.placeFlags.register(flags)
 	f.choiceFlags.register(flags)
 	f.environmentFlags.register(flags)

@@ -31,8 +31,7 @@ Exit status: 0 done, 1 failed (the environment is as it was), 2 wrong usage, 130
 	flags.SortFlags = false
 	f.registerParts(flags)
 	f.registerConstraints(flags)
-	f.registerCaches(flags)
-	flags.BoolVarP(&f.upload, "upload", "u", false, "upload to the cache servers what they lacked")
+	f.registerSharing(flags)
 	f.placeFlags.register(flags)
 	f.choiceFlags.register(flags)
 	f.environmentFlags.register(flags)

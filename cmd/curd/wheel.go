@@ -32,8 +32,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 	flags.SortFlags = false
 	flags.StringVarP(&dir, "wheel-dir", "w", ".", "the `FOLDER`")
 	f.inputFlags.register(flags)
-	f.registerCaches(flags)
-	flags.BoolVarP(&f.upload, "upload", "u", false, "upload to the cache servers what they lacked")
+	f.registerSharing(flags)
 	f.placeFlags.register(flags)
 	f.choiceFlags.register(flags)
 	flags.StringVar(&f.python, "python", "", "interpreter or virtualenv that the wheels are for: a `PATH` or a version")

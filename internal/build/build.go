@@ -73,6 +73,8 @@ type Builder struct {
 	Environ []string
 	// Pass names more variables that builds may see. "USE_*" stands for all that begin so.
 	Pass []string
+	// Follow is given the path of a build's log, which grows while it is built. nil: nobody is.
+	Follow func(log string)
 	// Progress is told of each step that begins: "unpacking", "installing build
 	// requirements", "preparing metadata", "building wheel". nil: nobody is.
 	Progress func(src Source, step string)
@@ -110,12 +112,12 @@ func (b *Builder) build(ctx context.Context, src Source, outDir, kind string) (r
 	return r, err
 }
 
-// Metadata asks the backend what the wheel's metadata will be. Where the
-// backend cannot tell, the wheel is built for it: then the result is not nil,
+// Metadata asks the backend what the wheel's metadata will be, which text is as it was written. Where the
+// backend cannot tell, the wheel is built for it: then there is no text, the result is not nil,
 // and the wheel lies in outDir. With a *metadata.FieldError comes what could be read.
-func (b *Builder) Metadata(ctx context.Context, src Source, outDir string) (m *metadata.Metadata, r *Result, err error) {
+func (b *Builder) Metadata(ctx context.Context, src Source, outDir string) (m *metadata.Metadata, text []byte, r *Result, err error) {
 	err = b.run(ctx, src, "wheel", func(ctx context.Context, j *job) error {
-		m, err = j.prepareMetadata(ctx)
+		m, text, err = j.prepareMetadata(ctx)
 		if m != nil || err != nil {
 			return err
 		}
@@ -125,7 +127,7 @@ func (b *Builder) Metadata(ctx context.Context, src Source, outDir string) (m *m
 		m = r.Wheel.Metadata
 		return nil
 	})
-	return m, r, err
+	return m, text, r, err
 }
 
 // run makes the source ready to build, and does action.
@@ -182,6 +184,9 @@ func (j *job) open() (err error) {
 	j.log = &buildLog{file: f}
 	if j.LogDir != "" {
 		j.logPath = f.Name()
+		if j.Follow != nil {
+			j.Follow(j.logPath)
+		}
 	}
 	fmt.Fprintf(j.log, "building %s\n", j.src)
 	return nil

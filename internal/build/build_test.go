@@ -278,7 +278,7 @@ def prepare_metadata_for_build_wheel(directory, config_settings=None):
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b, out := newBuilder(t), t.TempDir()
-			m, r, err := b.Metadata(t.Context(), source(writeTree(t, project(test.more))), out)
+			m, _, r, err := b.Metadata(t.Context(), source(writeTree(t, project(test.more))), out)
 			var field *metadata.FieldError
 			if test.field {
 				if !errors.As(err, &field) || m == nil {

@@ -153,33 +153,31 @@ func (j *job) unpackArchive(ctx context.Context) (string, error) {
 	return sdist.Unpack(ctx, f, filepath.Base(j.src.Archive), filepath.Join(j.work, "source"))
 }
 
-// prepareMetadata asks the backend for the metadata; nil, nil where it has no such hook.
-func (j *job) prepareMetadata(ctx context.Context) (*metadata.Metadata, error) {
+// prepareMetadata asks the backend for the metadata; nil where it has no such hook.
+func (j *job) prepareMetadata(ctx context.Context) (m *metadata.Metadata, text []byte, err error) {
 	j.at("preparing metadata")
 	dir := filepath.Join(j.work, "metadata")
 	if err := os.Mkdir(dir, 0o777); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var name string
-	err := j.hook(ctx, "prepare_metadata_for_build_"+j.kind, &name, dir, j.settings())
+	err = j.hook(ctx, "prepare_metadata_for_build_"+j.kind, &name, dir, j.settings())
 	if errors.Is(err, errNoHook) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := checkAnswer(name, ".dist-info"); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	text, err := readFile(filepath.Join(dir, name, "METADATA"), maxMetadata)
-	if err != nil {
-		return nil, fmt.Errorf("the backend prepared no metadata: %w", err)
+	if text, err = readFile(filepath.Join(dir, name, "METADATA"), maxMetadata); err != nil {
+		return nil, nil, fmt.Errorf("the backend prepared no metadata: %w", err)
 	}
-	m, err := metadata.Parse(text)
-	if m == nil {
-		return nil, err
+	if m, err = metadata.Parse(text); m == nil {
+		return nil, nil, err
 	}
-	return m, errors.Join(err, j.checkIdentity(m))
+	return m, text, errors.Join(err, j.checkIdentity(m))
 }
 
 // build calls the hook that builds, checks the wheel and puts it into outDir.

@@ -58,6 +58,7 @@ var keys = []key{
 	{name: "cache-dir", env: "CURD_CACHE", content: place},
 	{name: "caches", flag: "cache", env: "CURD_CACHES", kind: list, content: address},
 	{name: "upload", flag: "upload", env: "CURD_UPLOAD", kind: boolean},
+	{name: "build-wait", flag: "build-wait", env: "CURD_BUILD_WAIT", kind: number},
 
 	{name: "index", flag: "index", env: "CURD_INDEX_URL", pip: "index-url", kind: indexes, content: address},
 	{name: "sources", kind: table},

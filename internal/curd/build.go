@@ -18,14 +18,18 @@ import (
 	"curdling/internal/record"
 	"curdling/internal/requirement"
 	"curdling/internal/resolve"
+	"curdling/internal/version"
 )
 
 // recipe is a source and how it is to be built.
 type recipe struct {
 	source string // which source, as sha256 in hex: of an archive, or of what names a commit
 	name   string // for people
-	python *python.Interpreter
-	ours   bool // a folder of this machine, whose build may ask for others
+	// project and version are those of a source distribution; elsewhere only the build tells.
+	project dist.Name
+	version version.Version
+	python  *python.Interpreter
+	ours    bool // a folder of this machine, whose build may ask for others
 	// settings are for the build backend; variables are those of the environment that count.
 	settings  map[string][]string
 	variables map[string]string
@@ -52,12 +56,20 @@ func hashText(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// sdistRecipe builds a source distribution.
+// sdistRecipe builds a source distribution, which is fetched for the build where src has no path.
 func (s *session) sdistRecipe(f dist.File, src held, py *python.Interpreter) *recipe {
 	return &recipe{
 		source: src.sha256, name: fmt.Sprintf("%s %s", f.Name, f.Version), python: py,
 		settings: s.settings(string(f.Name)), variables: s.variables(), from: record.From{Filename: f.Filename},
-		lay: func(context.Context, string) (build.Source, error) {
+		project: f.Name, version: f.Version,
+		lay: func(ctx context.Context, _ string) (build.Source, error) {
+			if src.path == "" {
+				fetched, err := s.fetch(ctx, f)
+				if err != nil {
+					return build.Source{}, err
+				}
+				src = fetched
+			}
 			return build.Source{Name: f.Name, Version: f.Version, Archive: src.path, SHA256: src.sha256}, nil
 		},
 	}
@@ -103,7 +115,13 @@ func (s *session) built(ctx context.Context, r *recipe) (curds.Build, error) {
 		if b, ok := s.remembered(r); ok {
 			return b, nil
 		}
-		return s.build(ctx, r)
+		b, found, turn, err := s.sharedBuild(ctx, r)
+		if found || err != nil {
+			return b, err
+		}
+		b, err = s.build(ctx, r, turn)
+		s.give(ctx, turn, r, b, err)
+		return b, err
 	})
 }
 
@@ -119,23 +137,34 @@ func (s *session) lockBuild(ctx context.Context, id string, nested bool) (unlock
 	return func() {}, nil
 }
 
-// preparedMetadata asks the build backend what the wheel's metadata will be. A backend that cannot tell
-// builds the wheel for it, which is kept.
+// preparedMetadata asks the build backend what the wheel's metadata will be, or a cache server what another
+// machine's backend said. A backend that cannot tell builds the wheel for it, which is kept.
 func (s *session) preparedMetadata(ctx context.Context, r *recipe) (md *metadata.Metadata, err error) {
 	ctx, _ = withBuild(ctx, r.id())
-	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string, used *used) error {
+	md, turn, err := s.sharedMetadata(ctx, r)
+	if md != nil || err != nil {
+		return md, err
+	}
+	var text []byte
+	var kept curds.Build
+	err = s.work(ctx, r, turn, func(b *build.Builder, src build.Source, out string, used *used) error {
 		var result *build.Result
-		md, result, err = b.Metadata(ctx, src, out)
+		md, text, result, err = b.Metadata(ctx, src, out)
 		if err == nil && result != nil {
-			_, err = s.keepBuild(ctx, r, result, used)
+			kept, err = s.keepBuild(ctx, r, result, used)
 		}
 		return err
 	})
+	if text != nil {
+		s.giveMetadata(ctx, turn, r, text, err)
+	} else {
+		s.give(ctx, turn, r, kept, err)
+	}
 	return md, err
 }
 
-func (s *session) build(ctx context.Context, r *recipe) (kept curds.Build, err error) {
-	err = s.work(ctx, r, func(b *build.Builder, src build.Source, out string, used *used) error {
+func (s *session) build(ctx context.Context, r *recipe, t *turn) (kept curds.Build, err error) {
+	err = s.work(ctx, r, t, func(b *build.Builder, src build.Source, out string, used *used) error {
 		result, err := b.Wheel(ctx, src, out)
 		if err != nil {
 			return err
@@ -147,7 +176,7 @@ func (s *session) build(ctx context.Context, r *recipe) (kept curds.Build, err e
 }
 
 // work hands a builder to a build, the source and a folder for the wheel, once fewer builds than cores are at work.
-func (s *session) work(ctx context.Context, r *recipe, do func(b *build.Builder, src build.Source, out string, used *used) error) error {
+func (s *session) work(ctx context.Context, r *recipe, t *turn, do func(b *build.Builder, src build.Source, out string, used *used) error) error {
 	if err := s.startWork(ctx); err != nil {
 		return err
 	}
@@ -178,6 +207,9 @@ func (s *session) work(ctx context.Context, r *recipe, do func(b *build.Builder,
 	}
 	if s.NoBuildIsolation {
 		b.Provision = nil
+	}
+	if t != nil {
+		b.Follow = t.lease.Follow
 	}
 	return do(b, src, out, used)
 }

@@ -126,11 +126,15 @@ func (s *session) sdistMetadata(ctx context.Context, f dist.File, py *python.Int
 	if md, err := s.siblingMetadata(ctx, f, py); md != nil || err != nil {
 		return md, err
 	}
+	r := s.sdistRecipe(f, held{sha256: f.SHA256}, py)
+	if b, ok := s.remembered(r); ok && f.SHA256 != "" {
+		return s.own.Metadata(b.Wheel)
+	}
 	h, err := s.fetch(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	r := s.sdistRecipe(f, h, py)
+	r = s.sdistRecipe(f, h, py)
 	leave, err := s.waits.enter(ctx, r.id(), r.name)
 	if err != nil {
 		return nil, err

@@ -60,6 +60,8 @@ type Options struct {
 	NoBuildIsolation bool // build in the environment itself, with what is installed there
 
 	Upload bool // send what a cache server lacked
+	// BuildWait is how long to wait for a build that another machine is at; 0 builds at once, whatever others do or failed to.
+	BuildWait time.Duration
 	// Upgrade takes the newest of all places, whatever is installed or cached;
 	// UpgradeOf does so for some projects.
 	Upgrade   bool

@@ -125,9 +125,12 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 	if err := s.checkBuild(ctx, p); err != nil {
 		return err
 	}
-	h, err := s.fetch(ctx, f)
-	if err != nil {
-		return err
+	h := held{sha256: f.SHA256}
+	if f.Kind != dist.Sdist || f.SHA256 == "" || s.hasOtherHashes(p) {
+		var err error
+		if h, err = s.fetch(ctx, f); err != nil {
+			return err
+		}
 	}
 	if err := s.checkHashes(p, h); err != nil {
 		return err
@@ -160,6 +163,9 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 	p.file, p.name = held{path: path, sha256: b.Wheel}, b.Filename
 	p.special, p.record = s.NoBuildIsolation, b.Record
 	p.origin = Built
+	if _, other := s.taken.Load(r.id()); other {
+		p.origin, p.saved.Bytes = CacheServer, f.Size
+	}
 	if _, now := s.fresh.Load(r.id()); !now {
 		p.saved.Builds, p.saved.Time = 1, time.Duration(b.Seconds*float64(time.Second))
 	}
@@ -215,6 +221,13 @@ func fileSize(path string) int64 {
 		return 0
 	}
 	return info.Size()
+}
+
+// hasOtherHashes tells whether a file must be there to be held against its hashes. A source
+// distribution of which a build is there need not be fetched otherwise.
+func (s *source) hasOtherHashes(p *prepared) bool {
+	other := func(hash string) bool { return !strings.HasPrefix(hash, "sha256:") }
+	return slices.ContainsFunc(p.hashes, other) || slices.ContainsFunc(s.Hashes[p.choice.File.Name], other)
 }
 
 // checkHashes holds a file against the hashes of a lock, which must all be right, and against those

@@ -46,6 +46,8 @@ type session struct {
 	unfit    sync.Map                         // by URL of a wheel: what this machine lacks for it, a sentence
 	host     *fit.Host
 	fresh    sync.Map // ids of the builds that this run made
+	taken    sync.Map // ids of those that it had of a cache server
+	sent     sync.Map // sentKeys of what went to cache servers already
 	waits    waits    // which build waits for which
 
 	variables func() map[string]string // of the environment that count for builds

@@ -19,6 +19,10 @@ func (s *session) upload(ctx context.Context, all []prepared) (sent []string, fa
 	var wg sync.WaitGroup
 	for _, c := range s.caches {
 		for _, r := range all {
+			if _, done := s.sent.Load(sentKey{c, r.name}); done {
+				sent = append(sent, r.name)
+				continue
+			}
 			if c.failed() != nil || r.origin == URL && r.record == nil || r.special || s.holds(ctx, c, r) {
 				continue
 			}

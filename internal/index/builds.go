@@ -47,6 +47,7 @@ type BuildQuestion struct {
 	After string   `json:"after,omitempty"` // BuildAnswer.After of the last answer
 	Ours  string   `json:"ours,omitempty"`  // the token that the lease is to have: 26 of A-Z and 2-7; asking again gives it again. "": the server makes one
 	Unfit []string `json:"unfit,omitempty"` // files that are of no use to the asker
+	Look  bool     `json:"look,omitempty"`  // the asker wants no lease: 204 where nobody builds it
 }
 
 // ParseBuildQuestion reads a question, which has at most 64 KiB.
@@ -120,6 +121,7 @@ type Build struct {
 	Name      string        // "foo 1.0": shown to those who wait
 	Unfit     []string      // names of built wheels that are of no use here
 	Wait      time.Duration // for what another machine builds; 0 asks once and does not wait
+	Look      bool          // want no lease, as nothing will be uploaded
 	// Progress is told while another machine builds. nil: nobody is.
 	Progress func(BuildProgress)
 }
@@ -131,7 +133,7 @@ type BuildProgress struct {
 	Log    string        // what is new of its log; fit for a terminal
 }
 
-// Claim is what became of a claim: one of these is set.
+// Claim is what became of a claim: one of these is set, or none where Build.Look is and there is nothing.
 type Claim struct {
 	Files    []BuiltFile   // there are builds; not all need fit
 	Metadata []byte        // there is the METADATA that was asked for; unchecked
@@ -156,6 +158,8 @@ func (c *Client) Claim(ctx context.Context, base string, b Build) (*Claim, error
 		return nil, err
 	}
 	switch {
+	case code == http.StatusNoContent:
+		return &Claim{}, nil
 	case code == http.StatusCreated:
 		return &Claim{Lease: c.hold(ctx, b.Name, b.url(root).JoinPath(answer.Lease), answer.TTL)}, nil
 	case code == http.StatusFailedDependency:
@@ -172,7 +176,7 @@ func (c *Client) Claim(ctx context.Context, base string, b Build) (*Claim, error
 
 // await asks until there is an answer other than to wait.
 func (c *Client) await(ctx context.Context, root *url.URL, b Build) (*BuildAnswer, int, error) {
-	q := BuildQuestion{Name: b.Name, Ours: rand.Text(), Unfit: b.Unfit}
+	q := BuildQuestion{Name: b.Name, Ours: rand.Text(), Unfit: b.Unfit, Look: b.Look}
 	deadline, failing, heard := time.Now().Add(b.Wait), time.Time{}, false
 	for {
 		began := time.Now()
@@ -260,6 +264,9 @@ func (c *Client) askBuild(ctx context.Context, u *url.URL, q BuildQuestion) (*Bu
 	text, code, err := c.call(ctx, http.MethodPost, u, body, "application/json")
 	if err != nil {
 		return nil, 0, err
+	}
+	if code == http.StatusNoContent {
+		return nil, code, nil
 	}
 	if err := json.Unmarshal(text, &answer); err != nil {
 		return nil, 0, failed(http.MethodPost, redact(u), refuse(err))

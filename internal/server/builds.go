@@ -169,7 +169,7 @@ func (s *Server) ask(w *response, r *http.Request, find func(*index.BuildQuestio
 		} else if answer != nil {
 			return sendJSON(w, http.StatusOK, answer)
 		}
-		status, err := s.claim(r, name, q, refusal == nil, w.user())
+		status, err := s.claim(r, name, q, refusal == nil && !q.Look, w.user())
 		if err != nil {
 			return leaseError(err)
 		}
@@ -179,6 +179,10 @@ func (s *Server) ask(w *response, r *http.Request, find func(*index.BuildQuestio
 		case lease.Failed:
 			return sendFailure(w, q.Name, status)
 		case lease.Free:
+			if q.Look {
+				w.WriteHeader(http.StatusNoContent)
+				return nil
+			}
 			if refusal != nil {
 				return refusal
 			}
