@@ -47,7 +47,7 @@ type session struct {
 	host     *fit.Host
 	fresh    sync.Map // ids of the builds that this run made
 	taken    sync.Map // ids of those that it had of a cache server
-	sent     sync.Map // sentKeys of what went to cache servers already
+	sent     sync.Map // sentKeys of what cache servers have: true it went there in this run, false they had it
 	waits    waits    // which build waits for which
 
 	variables func() map[string]string // of the environment that count for builds

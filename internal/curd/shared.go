@@ -149,6 +149,7 @@ func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built inde
 		Seconds: rec.Cost.Seconds, Time: rec.Cost.Built, Record: text,
 	}
 	s.taken.Store(r.id(), true)
+	s.sent.Store(sentKey{c, f.Filename}, false)
 	return b, "", s.own.AddBuild(b)
 }
 
@@ -186,7 +187,7 @@ func (s *session) send(ctx context.Context, c *place, b curds.Build) bool {
 	return true
 }
 
-// sentKey names a file that a cache server got from this run.
+// sentKey names a file that a cache server has.
 type sentKey struct {
 	place    *place
 	filename string

@@ -19,8 +19,12 @@ func (s *session) upload(ctx context.Context, all []prepared) (sent []string, fa
 	var wg sync.WaitGroup
 	for _, c := range s.caches {
 		for _, r := range all {
-			if _, done := s.sent.Load(sentKey{c, r.name}); done {
-				sent = append(sent, r.name)
+			if ours, done := s.sent.Load(sentKey{c, r.name}); done {
+				if ours.(bool) {
+					mu.Lock()
+					sent = append(sent, r.name)
+					mu.Unlock()
+				}
 				continue
 			}
 			if c.failed() != nil || r.origin == URL && r.record == nil || r.special || s.holds(ctx, c, r) {

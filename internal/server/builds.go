@@ -30,7 +30,7 @@ import (
 // Builds lets clients build what they all need once. The zero value grants no leases, and its routes are as if they were not there.
 type Builds struct {
 	// Find gives the names of the wheels that are held of a source and a key, both
-	// 64 hexadecimal digits. It is asked often. nil: there are none.
+	// 64 hexadecimal digits. It is asked often. nil: the catalog tells.
 	Find func(from, key string) []string
 	// Leases are on FROM/KEY, and on FROM/KEY/metadata.
 	Leases *lease.Leases
@@ -129,10 +129,15 @@ func (s *Server) askBuild(w *response, r *http.Request) error {
 }
 
 func (s *Server) findBuilds(r *http.Request) []string {
-	if s.builds.Find == nil {
-		return nil
+	from, key := r.PathValue("from"), r.PathValue("key")
+	if s.builds.Find != nil {
+		return s.builds.Find(from, key)
 	}
-	return s.builds.Find(r.PathValue("from"), r.PathValue("key"))
+	var names []string
+	for _, f := range s.catalog.Builds(from, key) {
+		names = append(names, f.Filename)
+	}
+	return names
 }
 
 // askMetadata is the same for the METADATA of a source.
