@@ -4,14 +4,17 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,10 +106,8 @@ func makeSdist(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: sdist DIR SOURCE")
 	}
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	w := tar.NewWriter(z)
 	root := ts.MkAbs(args[1])
+	files := map[string]string{}
 	ts.Check(filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -116,20 +117,31 @@ func makeSdist(ts *testscript.TestScript, _ bool, args []string) {
 			return err
 		}
 		name, err := filepath.Rel(filepath.Dir(root), path)
-		if err != nil {
-			return err
-		}
-		if err := w.WriteHeader(&tar.Header{Name: filepath.ToSlash(name), Mode: 0o644, Size: int64(len(content))}); err != nil {
-			return err
-		}
-		_, err = w.Write(content)
+		files[filepath.ToSlash(name)] = string(content)
 		return err
 	}))
-	ts.Check(w.Close())
-	ts.Check(z.Close())
+	b, err := packSdist(files)
+	ts.Check(err)
 	path := filepath.Join(args[0], filepath.Base(root)+".tar.gz")
-	write(ts, path, b.Bytes())
+	write(ts, path, b)
 	shown(ts, ts.MkAbs(path))
+}
+
+// packSdist makes a .tar.gz of files by their paths.
+func packSdist(files map[string]string) ([]byte, error) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(files[name]))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write([]byte(files[name])); err != nil {
+			return nil, err
+		}
+	}
+	err := errors.Join(w.Close(), z.Close())
+	return b.Bytes(), err
 }
 
 // makeProject: project DIR NAME VERSION [REQUIREMENT...] makes a project that builds itself. Its module NAME
@@ -203,7 +215,7 @@ func serveDying(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func startIn(ts *testscript.TestScript, args []string, wrap func(http.Handler) http.Handler) {
-	handler, stop := newServer(ts, ts.MkAbs(args[1]), args[2:])
+	handler, stop := newServer(ts, ts.MkAbs(args[1]), args[2:], 0)
 	handler = wrap(handler)
 	log, err := os.OpenFile(ts.MkAbs(args[0]+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	ts.Check(err)

@@ -14,6 +14,7 @@ import (
 
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
+	"curdling/internal/lease"
 	"curdling/internal/server"
 	"curdling/internal/store/disk"
 )
@@ -36,8 +37,9 @@ func shown(t fatal, path string) {
 	}
 }
 
-// newServer makes a curd-server on a folder; accounts are USER:PASSWORD, none let everybody in.
-func newServer(t fatal, dir string, accounts []string) (h http.Handler, stop func()) {
+// newServer makes a curd-server on a folder; accounts are USER:PASSWORD, none let everybody in. Who
+// builds for others and is silent for ttl loses his lease; 0 is the default.
+func newServer(t fatal, dir string, accounts []string, ttl time.Duration) (h http.Handler, stop func()) {
 	check := func(err error) {
 		if err != nil {
 			t.Fatalf("starting a server on %s: %v", dir, err)
@@ -67,7 +69,11 @@ func newServer(t fatal, dir string, accounts []string) (h http.Handler, stop fun
 		defer close(done)
 		held.Run(ctx)
 	}()
-	return server.New(server.Config{Catalog: held, Policy: policy}), func() {
+	builds := server.Builds{
+		Leases:   lease.New(lease.NewFolder(filepath.Join(dir, disk.StateDir, "leases")), lease.Options{TTL: ttl}),
+		Prepared: lease.NewFolder(filepath.Join(dir, disk.StateDir, "prepared")),
+	}
+	return server.New(server.Config{Catalog: held, Policy: policy, Builds: builds}), func() {
 		cancel()
 		<-done
 		catalogs.Delete(dir)

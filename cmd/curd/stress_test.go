@@ -63,7 +63,13 @@ func universe(t *testing.T, dir string) {
 
 func startServer(t *testing.T, dir string) string {
 	t.Helper()
-	handler, stop := newServer(t, dir, nil)
+	return startServerTTL(t, dir, 0)
+}
+
+// startServerTTL is startServer for leases of builds that last so long without a heartbeat.
+func startServerTTL(t *testing.T, dir string, ttl time.Duration) string {
+	t.Helper()
+	handler, stop := newServer(t, dir, nil, ttl)
 	srv := httptest.NewServer(handler)
 	t.Cleanup(func() { srv.Close(); stop() })
 	return srv.URL

@@ -25,6 +25,13 @@ type Error struct {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// Everywhere tells whether the source is at fault, or what was installed for the build, and not what
+// this machine is short of, such as room on its disk.
+func (e *Error) Everywhere() bool { return len(e.Tail) > 0 || e.Step == checking }
+
+// checking is the step after the backend's work.
+const checking = "checking the wheel"
+
 func (e *Error) Error() string {
 	var b strings.Builder
 	if len(e.Tail) == 0 {

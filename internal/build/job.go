@@ -191,7 +191,7 @@ func (j *job) build(ctx context.Context, outDir string) (*Result, error) {
 	if err := j.hook(ctx, "build_"+j.kind, &name, dir, j.settings(), nil); err != nil {
 		return nil, err
 	}
-	j.step = "checking the wheel"
+	j.step = checking
 	if err := checkAnswer(name, ".whl"); err != nil {
 		return nil, err
 	}

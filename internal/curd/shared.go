@@ -162,7 +162,7 @@ func (s *session) give(ctx context.Context, t *turn, r *recipe, b curds.Build, e
 	switch {
 	case err == nil && s.send(ctx, t.place, b):
 		err = t.lease.Done(ctx)
-	case err == nil, ctx.Err() != nil, !errors.As(err, &failed), len(failed.Tail) == 0: // it is this machine's own trouble
+	case err == nil, ctx.Err() != nil, !errors.As(err, &failed), !failed.Everywhere():
 		err = t.lease.GiveUp(ctx)
 	default:
 		err = t.lease.Fail(ctx, fmt.Sprintf("%v in %s", failed.Err, failed.Step))
