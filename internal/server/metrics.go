@@ -92,6 +92,11 @@ func held(s *Server, version string) []prometheus.Collector {
 		gauge("projects", "Projects that are held.", func() float64 { return float64(s.catalog.Stats().Projects) }),
 		gauge("files", "Files that are held.", func() float64 { return float64(s.catalog.Stats().Files) }),
 		gauge("held_bytes", "Bytes of the files that are held.", func() float64 { return float64(s.catalog.Stats().Bytes) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: "build_conflicts_total",
+			Help: "Builds that were sent when another of the same identity was held, which stays."}, func() float64 {
+			_, all := s.catalog.Evidence("")
+			return float64(all)
+		}),
 		files("hit", s.counters.hits.Load),
 		files("miss", s.counters.misses.Load),
 	}
