@@ -204,7 +204,7 @@ func (c *Client) await(ctx context.Context, root *url.URL, b Build) (*BuildAnswe
 			if failing.IsZero() {
 				failing = began
 			}
-			if !c.bear(root, err, heard, time.Since(failing)) {
+			if !c.bear(root, err, heard, time.Since(failing)) || heard && time.Now().After(deadline) {
 				return nil, 0, err
 			}
 			pause = betweenNoNews

@@ -29,9 +29,6 @@ import (
 
 // Builds lets clients build what they all need once. The zero value grants no leases, and its routes are as if they were not there.
 type Builds struct {
-	// Find gives the names of the wheels that are held of a source and a key, both
-	// 64 hexadecimal digits. It is asked often. nil: the catalog tells.
-	Find func(from, key string) []string
 	// Leases are on FROM/KEY, and on FROM/KEY/metadata.
 	Leases *lease.Leases
 	// Prepared keeps METADATA of sources, under FROM/KEY.
@@ -62,21 +59,21 @@ func newWaiting() waiting {
 	return w
 }
 
-// begin gives a context that is done when there was enough waiting.
-func (w *waiting) begin(ctx context.Context, patience time.Duration) (context.Context, func()) {
+// begin gives a context that is done when there was enough waiting, which is at once where
+// there is no room. end is to be called.
+func (w *waiting) begin(ctx context.Context, patience time.Duration) (_ context.Context, end func()) {
+	leave := func() { <-w.places }
 	select {
 	case w.places <- struct{}{}:
 	default:
-		patience = 0
+		patience, leave = 0, func() {}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	unhook := context.AfterFunc(w.end, cancel)
 	return ctx, func() {
 		unhook()
 		cancel()
-		if patience > 0 {
-			<-w.places
-		}
+		leave()
 	}
 }
 
@@ -115,10 +112,9 @@ func leaseName(r *http.Request) (string, error) {
 func (s *Server) askBuild(w *response, r *http.Request) error {
 	return s.ask(w, r, func(q *index.BuildQuestion) (*index.BuildAnswer, error) {
 		var a index.BuildAnswer
-		for _, name := range s.findBuilds(r) {
-			f, err := s.catalog.Offered(name)
-			if err == nil && !slices.Contains(q.Unfit, name) {
-				a.Files = append(a.Files, index.BuiltFile{Filename: name, SHA256: f.SHA256, Size: f.Size})
+		for _, f := range s.catalog.Builds(r.PathValue("from"), r.PathValue("key")) {
+			if !slices.Contains(q.Unfit, f.Filename) {
+				a.Files = append(a.Files, index.BuiltFile{Filename: f.Filename, SHA256: f.SHA256, Size: f.Size})
 			}
 		}
 		if a.Files == nil {
@@ -126,18 +122,6 @@ func (s *Server) askBuild(w *response, r *http.Request) error {
 		}
 		return &a, nil
 	})
-}
-
-func (s *Server) findBuilds(r *http.Request) []string {
-	from, key := r.PathValue("from"), r.PathValue("key")
-	if s.builds.Find != nil {
-		return s.builds.Find(from, key)
-	}
-	var names []string
-	for _, f := range s.catalog.Builds(from, key) {
-		names = append(names, f.Filename)
-	}
-	return names
 }
 
 // askMetadata is the same for the METADATA of a source.
@@ -347,8 +331,8 @@ func (s *Server) prepared(r *http.Request) ([]byte, error) {
 			return text, err
 		}
 	}
-	for _, file := range s.findBuilds(r) {
-		if text, _, err := s.catalog.Metadata(r.Context(), file); err == nil {
+	for _, f := range s.catalog.Builds(r.PathValue("from"), r.PathValue("key")) {
+		if text, _, err := s.catalog.Metadata(r.Context(), f.Filename); err == nil {
 			return text, nil
 		}
 	}

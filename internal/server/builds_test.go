@@ -20,25 +20,25 @@ import (
 
 	"curdling/internal/audit"
 	"curdling/internal/auth"
+	"curdling/internal/catalog"
 	"curdling/internal/index"
 	"curdling/internal/lease"
+	"curdling/internal/record"
+	"curdling/internal/record/recordtest"
 	"curdling/internal/store/disk"
-	"curdling/internal/wheel/wheeltest"
 )
 
 var (
-	aFrom = strings.Repeat("a", 64)
-	aKey  = strings.Repeat("0", 64)
-	built = wheeltest.Wheel{Name: "slow", Version: "1.0"}
+	aFrom = recordtest.Source
+	aKey  = record.Key(record.Decides{From: recordtest.Source})
 )
 
-// builders is what shares builds over a folder. What was built is whatever lies in it.
+// builders is what shares builds over a folder.
 func builders(dir string, o lease.Options) Builds {
 	state := filepath.Join(dir, disk.StateDir)
 	return Builds{
 		Leases:   lease.New(lease.NewFolder(filepath.Join(state, "leases")), o),
 		Prepared: lease.NewFolder(filepath.Join(state, "prepared")),
-		Find:     func(from, key string) []string { return []string{built.Filename()} },
 	}
 }
 
@@ -68,13 +68,29 @@ func newClient(t *testing.T) *index.Client {
 	return c
 }
 
-func builtFile(t *testing.T) string {
+// built is a build of aFrom under aKey, as a file, and its record.
+func built(t testing.TB) (path string, beside index.Beside) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), built.Filename())
-	if err := os.WriteFile(path, wheeltest.Build(built), 0o666); err != nil {
+	name, wheel, text := recordtest.Build(t, "slow", "3.11.1", "", nil)
+	path = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, wheel, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return path, index.Beside{Suffix: catalog.RecordSuffix, Content: text}
+}
+
+// upload uploads a build of aFrom under aKey, and tells what a server then says of it.
+func upload(t testing.TB, c *index.Client, address string) index.BuiltFile {
+	t.Helper()
+	path, beside := built(t)
+	if _, err := c.Upload(t.Context(), address, path, beside); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return index.BuiltFile{Filename: filepath.Base(path), SHA256: sum(content), Size: int64(len(content))}
 }
 
 // TestOneBuild: 16 clients at two servers over one folder need the same: it is built once, and twice where the
@@ -89,7 +105,7 @@ func TestOneBuild(t *testing.T) {
 		t.Run(test.what, func(t *testing.T) {
 			t.Parallel()
 			addresses, _ := newFleet(t, 2, lease.Options{TTL: 4 * time.Second, Poll: 100 * time.Millisecond})
-			wheel := builtFile(t)
+			wheel, beside := built(t)
 			var begun, saw atomic.Int64
 			build := func(ctx context.Context, c *index.Client, address string, l *index.Lease) error {
 				n := begun.Add(1)
@@ -102,7 +118,7 @@ func TestOneBuild(t *testing.T) {
 				if n <= test.killed {
 					return nil
 				}
-				if _, err := c.Upload(ctx, address, wheel); err != nil {
+				if _, err := c.Upload(ctx, address, wheel, beside); err != nil {
 					return err
 				}
 				return l.Done(ctx)
@@ -125,7 +141,7 @@ func TestOneBuild(t *testing.T) {
 						if err := build(ctx, c, address, claim.Lease); err != nil {
 							t.Errorf("client %d: %v", i, err)
 						}
-					case len(claim.Files) != 1 || claim.Files[0].SHA256 != sum(wheeltest.Build(built)):
+					case len(claim.Files) != 1 || claim.Files[0].Filename != filepath.Base(wheel):
 						t.Errorf("client %d: %+v", i, claim)
 					}
 				})
@@ -231,7 +247,7 @@ func TestBuildLease(t *testing.T) {
 		}
 	}
 
-	other := "/builds/" + aFrom + "/" + strings.Repeat("1", 64)
+	other := "/builds/" + aKey + "/" + aFrom
 	if _, a = s.ask(t, other, "{}"); a.Lease == "" {
 		t.Fatalf("%+v", a)
 	}
@@ -241,16 +257,13 @@ func TestBuildLease(t *testing.T) {
 	if _, a = s.ask(t, other, "{}"); a.Lease == "" {
 		t.Errorf("after it was given up: %+v", a)
 	}
-	if code := s.status("PUT", "/p/"+built.Filename(), string(wheeltest.Build(built))); code != http.StatusCreated {
-		t.Fatal(code)
+	c := newClient(t)
+	want := upload(t, c, "http://"+s.start(t))
+	code, a = s.ask(t, path, `{"wait": 20}`)
+	if diff := cmp.Diff([]index.BuiltFile{want}, a.Files); code != http.StatusOK || diff != "" {
+		t.Errorf("a failure, and then a build: %d %s", code, diff)
 	}
-	code, a = s.ask(t, other, `{"wait": 20}`)
-	want := []index.BuiltFile{{Filename: built.Filename(), SHA256: sum(wheeltest.Build(built)), Size: int64(len(wheeltest.Build(built)))}}
-	if diff := cmp.Diff(want, a.Files); code != http.StatusOK || diff != "" {
-		t.Errorf("%d %s", code, diff)
-	}
-	third := "/builds/" + aKey + "/" + aFrom
-	if code, a = s.ask(t, third, `{"unfit": ["`+built.Filename()+`"]}`); code != http.StatusCreated {
+	if code, a = s.ask(t, path, `{"unfit": ["`+want.Filename+`"]}`); code != http.StatusFailedDependency {
 		t.Errorf("what is there is of no use: %d %+v", code, a)
 	}
 	if code := newSite(t, options{}).status("POST", path, "{}"); code != http.StatusNotFound {
@@ -313,7 +326,7 @@ func TestBuildRights(t *testing.T) {
 	for _, e := range entries(t, journal) {
 		noted = append(noted, fmt.Sprintf("%s %d %.10s", e.User, e.Status, e.File))
 	}
-	if diff := cmp.Diff([]string{"ci 403 ", "acme 403 builds/aaa", "main 201 builds/aaa"}, noted); diff != "" {
+	if diff := cmp.Diff([]string{"ci 403 ", "acme 403 builds/012", "main 201 builds/012"}, noted); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -358,10 +371,10 @@ func TestBuildMetadata(t *testing.T) {
 		}
 	}
 	// The metadata of a build will do, too.
-	if code := sites[0].status("PUT", "/p/"+built.Filename(), string(wheeltest.Build(built))); code != http.StatusCreated {
-		t.Fatal(code)
+	upload(t, c, addresses[0])
+	if err := os.RemoveAll(filepath.Join(sites[0].dir, disk.StateDir, "prepared")); err != nil {
+		t.Fatal(err)
 	}
-	b.Key = strings.Repeat("1", 64)
 	claim, err = c.Claim(t.Context(), addresses[0], b)
 	if err != nil || !strings.Contains(string(claim.Metadata), "Name: slow") {
 		t.Errorf("%+v, %v", claim, err)
@@ -410,6 +423,31 @@ func TestWaitersAtTheEnd(t *testing.T) {
 	}
 	if took := time.Since(start); took > maxBuildWait/2 {
 		t.Errorf("they were answered after %v", took)
+	}
+}
+
+// TestWaiting: there is room for so many who wait, and who comes then is answered at once.
+func TestWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWaiting()
+	w.places = make(chan struct{}, 1)
+	first, leave := w.begin(t.Context(), time.Hour)
+	second, leaveToo := w.begin(t.Context(), time.Hour)
+	if first.Err() != nil || second.Err() == nil {
+		t.Errorf("%v, %v", first.Err(), second.Err())
+	}
+	leaveToo()
+	leave()
+	for range 2 {
+		_, leave := w.begin(t.Context(), 0)
+		leave()
+	}
+	third, leave := w.begin(t.Context(), time.Hour)
+	w.stop()
+	<-third.Done()
+	leave()
+	if len(w.places) != 0 {
+		t.Error("a place is taken")
 	}
 }
 
