@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"runtime"
@@ -251,6 +252,11 @@ func (c *Catalog) examine(ctx context.Context, key string, quiet time.Duration) 
 	} else if f, err = check(readerAt(r), info.Size, key); err == nil {
 		f.came(info, From{})
 		f.SHA256, err = hashOf(readerAt(r), info.Size)
+		if d, ok := c.store.(store.Digester); ok && err == nil {
+			if want := d.SHA256(key); want != "" && want != f.SHA256 {
+				err = fmt.Errorf("its sha256 is %s, and must be %s", f.SHA256, want)
+			}
+		}
 	}
 	if !c.unchanged(ctx, info) {
 		return true

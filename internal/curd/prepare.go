@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -145,6 +146,9 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 	if p.origin == OwnCache || p.origin == CacheServer {
 		p.saved.Bytes = fileSize(h.path)
 	}
+	if published(p) && filepath.Base(h.path) == f.Filename {
+		s.own.Share(h.sha256)
+	}
 	if f.Kind != dist.Sdist {
 		return s.keepRecord(p)
 	}
@@ -166,10 +170,19 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 	if _, other := s.taken.Load(r.id()); other {
 		p.origin, p.saved.Bytes = CacheServer, f.Size
 	}
+	if published(p) && !p.special {
+		s.own.Share(b.Wheel)
+	}
 	if _, now := s.fresh.Load(r.id()); !now {
 		p.saved.Builds, p.saved.Time = 1, time.Duration(b.Seconds*float64(time.Second))
 	}
 	return nil
+}
+
+// published tells whether what was chosen is on a page of an index or a cache server, and so no secret
+// of this machine.
+func published(p *prepared) bool {
+	return p.direct == nil && (strings.HasPrefix(p.choice.File.URL, "https:") || strings.HasPrefix(p.choice.File.URL, "http:"))
 }
 
 // checkPromise holds a wheel that just came against the metadata that its index gave of it, by which it was chosen.

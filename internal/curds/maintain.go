@@ -242,6 +242,9 @@ func (b *bin) take(kind Kind, path string) error {
 		u = &Usage{Kind: kind}
 		b.used[kind] = u
 	}
+	if kind == Files {
+		_ = os.Remove(b.sharePath(filepath.Base(path))) // nobody hears of it any more; left over it says nothing
+	}
 	err := os.Rename(path, filepath.Join(b.dir, string(kind)+"-"+strconv.Itoa(u.Count)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

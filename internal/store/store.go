@@ -77,6 +77,12 @@ type Watcher interface {
 	Watch(ctx context.Context, changed func(key string)) error
 }
 
+// Digester is a Store that knows what its files must be before anybody read them.
+type Digester interface {
+	// SHA256 gives the hash that a file's bytes must have, in lower-case hex; "" is not known.
+	SHA256(key string) string
+}
+
 // Quarantiner is a Store that can put a damaged file aside.
 type Quarantiner interface {
 	// Quarantine takes a file out of what is held, and keeps its bytes and the reason, a
