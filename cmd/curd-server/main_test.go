@@ -21,6 +21,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"curdling/internal/curds"
+	"curdling/internal/dist"
 	"curdling/internal/wheel/wheeltest"
 )
 
@@ -53,6 +55,7 @@ func TestScripts(t *testing.T) {
 			"http":   scriptHTTP,
 			"until":  scriptUntil,
 			"rot":    scriptRot,
+			"cached": scriptCached,
 		},
 	})
 }
@@ -135,6 +138,18 @@ func scriptWheel(ts *testscript.TestScript, neg bool, args []string) {
 		w.Summary = args[3]
 	}
 	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[2]), w.Filename()), wheeltest.Build(w), 0o666))
+}
+
+// cached NAME VERSION DIR: has a machine's own cache hold a wheel that others may have.
+func scriptCached(ts *testscript.TestScript, neg bool, args []string) {
+	own, err := curds.Open(ts.MkAbs(args[2]))
+	ts.Check(err)
+	w := wheeltest.Wheel{Name: args[0], Version: args[1]}
+	name := filepath.Join(ts.MkAbs("."), w.Filename())
+	ts.Check(os.WriteFile(name, wheeltest.Build(w), 0o666))
+	_, sha256, err := own.Import(name, dist.File{Filename: w.Filename()})
+	ts.Check(err)
+	own.Share(sha256)
 }
 
 // rot FILE: changes a byte, and neither size nor time.

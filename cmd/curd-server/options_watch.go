@@ -86,21 +86,23 @@ func servePprof(ctx context.Context, l net.Listener, metrics http.Handler, log *
 	}
 }
 
-// checks are what /readyz stands on.
-func checks(folder *disk.Store, mirrored *mirror.Mirror) []server.Check {
+// checks are what /readyz stands on: the folder dir, to which uploads go where folder is not nil, and upstreams.
+func checks(dir string, folder *disk.Store, mirrored *mirror.Mirror) []server.Check {
 	all := []server.Check{
 		{Name: "store", Ask: func(context.Context) (string, error) {
-			dir, err := os.Open(folder.Dir())
+			d, err := os.Open(dir)
 			if err == nil {
-				_, err = dir.Readdirnames(1)
-				err = errors.Join(ignore(err, io.EOF), dir.Close())
+				_, err = d.Readdirnames(1)
+				err = errors.Join(ignore(err, io.EOF), d.Close())
 			}
 			if err != nil {
 				return "cannot be read", err
 			}
 			return "readable", nil
 		}},
-		{Name: "uploads", Ask: func(context.Context) (string, error) { return writable(folder), nil }},
+	}
+	if folder != nil {
+		all = append(all, server.Check{Name: "uploads", Ask: func(context.Context) (string, error) { return writable(folder), nil }})
 	}
 	if mirrored != nil {
 		for i, upstream := range mirrored.Stats().Upstreams {

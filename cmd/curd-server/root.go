@@ -65,6 +65,7 @@ type options struct {
 	mirrorOptions
 	limitOptions
 	watchOptions
+	curdsOptions
 }
 
 func newRoot() *cobra.Command {
@@ -102,6 +103,9 @@ called like a command is served as ./NAME.`,
   # also what the default index has: fetched once, when it is asked for
   curd-server --upstream pypi --private 'acme-*' wheels
 
+  # this machine's own cache, for the machines beside it
+  curd-server --curds -u users
+
   # on the other machines
   curd install -c http://alice:PASSWORD@HOST:8000 -u flask
   pip install --index-url http://alice:PASSWORD@HOST:8000/simple/ flask`,
@@ -109,6 +113,9 @@ called like a command is served as ./NAME.`,
 		Args:    oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := configure(cmd, args); err != nil {
+				return err
+			}
+			if err := o.chooseCurds(); err != nil {
 				return err
 			}
 			if o.directory == "" {
@@ -139,6 +146,7 @@ called like a command is served as ./NAME.`,
 	o.mirrorOptions.add(flags)
 	o.limitOptions.add(flags)
 	o.watchOptions.add(flags)
+	o.curdsOptions.add(flags)
 	root.AddCommand(newConfig(root), newHealth(root, &o), newMan(), newYank(), newVerify(), newGC(), newToken())
 	return root
 }

@@ -21,7 +21,6 @@ import (
 	"curdling/internal/audit"
 	"curdling/internal/catalog"
 	"curdling/internal/server"
-	"curdling/internal/store/disk"
 )
 
 // serve serves until ctx is done and what is in flight then is finished.
@@ -47,14 +46,13 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return fmt.Errorf("no profiles: %w", err)
 	}
 
-	folder, err := disk.Open(o.directory)
+	holding, err := o.hold(log)
 	if err != nil {
-		return fmt.Errorf("%s cannot be served: %w; DIRECTORY must be a folder that this user may read", o.directory, err)
+		return err
 	}
-	defer func() { err = cmp.Or(err, folder.Close()) }()
-	state := filepath.Join(folder.Dir(), disk.StateDir)
+	defer func() { err = cmp.Or(err, holding.close()) }()
 	held, err := catalog.Open(ctx, catalog.Config{
-		Store: folder, State: state, Log: log,
+		Store: holding.store, State: holding.state, Log: log,
 		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery, Removed: noteRemovals(config.Audit, "", log),
 	})
 	if err != nil {
@@ -62,7 +60,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	defer func() { err = cmp.Or(err, held.Close()) }()
 
-	mirrored, err := o.openMirror(held, folder, log)
+	mirrored, err := o.openMirror(held, holding.folder, log)
 	if err != nil {
 		return err
 	}
@@ -85,10 +83,12 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	defer time.AfterFunc(2*time.Second, debug.FreeOSMemory).Stop()
 	greet(stdout, o, listener, held.Stats().Projects)
 	config.Catalog, config.Mirror = held, mirrored
-	config.Counters, config.Checks = server.OpenCounters(filepath.Join(state, "counters.json"), log), checks(folder, mirrored)
-	builds, upkeep := shareBuilds(state, log)
-	config.Builds = builds
-	watching.Go(func() { upkeep(ctx) })
+	config.Counters, config.Checks = server.OpenCounters(filepath.Join(holding.state, "counters.json"), log), checks(o.directory, holding.folder, mirrored)
+	if !o.curds { // to which nothing that is built could be uploaded
+		builds, upkeep := shareBuilds(holding.state, log)
+		config.Builds = builds
+		watching.Go(func() { upkeep(ctx) })
+	}
 	watching.Go(func() { config.Counters.Keep(ctx) })
 	defer config.Counters.Save()
 	s := server.New(config)
@@ -103,15 +103,19 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 func (o *options) serverConfig(log *slog.Logger) (config server.Config, err error) {
 	config = server.Config{
 		MaxUpload: int64(o.maxUpload), Log: log, Version: version,
-		AccessLog: o.accessLog, MetricsOpen: o.metricsOpen, Drain: o.shutdownDelay,
+		AccessLog: o.accessLog, MetricsOpen: o.metricsOpen, Drain: o.shutdownDelay, ReadOnly: o.curds,
 	}
 	if config.Limits, err = o.limits(); err != nil {
 		return config, err
 	}
-	if err := o.configure(&config, o.directory, log); err != nil {
+	own, err := o.own()
+	if err != nil {
 		return config, err
 	}
-	config.Policy, err = o.policy(o.directory, o.userDB, log)
+	if err := o.configure(&config, own, log); err != nil {
+		return config, err
+	}
+	config.Policy, err = o.policy(own, o.userDB, log)
 	return config, err
 }
 

@@ -43,10 +43,13 @@ func directoryOf(cmd *cobra.Command, args []string, same ...string) (string, err
 		return "", err
 	}
 	if len(args) == 1 {
-		return args[0], nil
+		*directory = args[0]
 	}
 	if *directory == "" {
 		return "", errNoDirectory
+	}
+	if isCurds(*directory) {
+		return "", usageError{fmt.Errorf("%s is a machine's own cache, which curd looks after: see curd cache --help", *directory)}
 	}
 	return *directory, nil
 }

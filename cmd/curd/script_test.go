@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -56,6 +57,8 @@ func TestScripts(t *testing.T) {
 			"serve":   serve,
 			"deadend": deadEnd,
 			"dying":   serveDying,
+			"peer":    servePeer,
+			"shows":   shows,
 			"venv":    makeVenv,
 			"inspect": inspect,
 		},
@@ -214,10 +217,34 @@ func serveDying(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
+// servePeer: peer VARIABLE DIR serves a machine's own cache, as curd-server --curds does.
+func servePeer(ts *testscript.TestScript, _ bool, args []string) {
+	handler, stop := newPeer(ts, ts.MkAbs(args[1]))
+	start(ts, args[0], handler, stop)
+}
+
+// shows: shows HOST FILE waits until that server has the file; ! shows until it has not.
+func shows(ts *testscript.TestScript, neg bool, args []string) {
+	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Head("http://" + args[0] + "/p/" + args[1]) //nolint:noctx // a test's
+		ts.Check(err)
+		resp.Body.Close()
+		if (resp.StatusCode == http.StatusNotFound) == neg {
+			return
+		}
+		if time.Since(begun) > time.Minute {
+			ts.Fatalf("%s: %s", args[1], resp.Status)
+		}
+	}
+}
+
 func startIn(ts *testscript.TestScript, args []string, wrap func(http.Handler) http.Handler) {
 	handler, stop := newServer(ts, ts.MkAbs(args[1]), args[2:], 0)
-	handler = wrap(handler)
-	log, err := os.OpenFile(ts.MkAbs(args[0]+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	start(ts, args[0], wrap(handler), stop)
+}
+
+func start(ts *testscript.TestScript, variable string, handler http.Handler, stop func()) {
+	log, err := os.OpenFile(ts.MkAbs(variable+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	ts.Check(err)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(log, r.Method, r.URL.Path)
@@ -228,7 +255,7 @@ func startIn(ts *testscript.TestScript, args []string, wrap func(http.Handler) h
 		stop()
 		log.Close()
 	})
-	ts.Setenv(args[0], strings.TrimPrefix(srv.URL, "http://"))
+	ts.Setenv(variable, strings.TrimPrefix(srv.URL, "http://"))
 }
 
 // deadEnd: deadend VARIABLE sets VARIABLE to a host and port where nobody listens.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
+	"curdling/internal/curds"
 	"curdling/internal/lease"
 	"curdling/internal/server"
 	"curdling/internal/store/disk"
@@ -63,12 +65,36 @@ func newServer(t fatal, dir string, accounts []string, ttl time.Duration) (h htt
 		check(err)
 	}
 	catalogs.Store(dir, held)
+	unfollow := follow(held)
+	return server.New(server.Config{Catalog: held, Policy: policy}), func() {
+		catalogs.Delete(dir)
+		unfollow()
+		store.Close()
+	}
+}
+
+// newPeer makes what curd-server --curds is on a machine's own cache.
+func newPeer(t fatal, dir string) (h http.Handler, stop func()) {
+	own, err := curds.Open(dir)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	held, err := catalog.Open(context.Background(), catalog.Config{Store: own.Shared(slog.New(slog.DiscardHandler))})
+	if err != nil {
+		t.Fatalf("serving %s: %v", dir, err)
+	}
+	return server.New(server.Config{Catalog: held, ReadOnly: true}), follow(held)
+}
+
+// follow has a catalog see what changes, until stop is called, which closes it.
+func follow(held *catalog.Catalog) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		held.Run(ctx)
 	}()
+	return func() {
 	builds := server.Builds{
 		Leases:   lease.New(lease.NewFolder(filepath.Join(dir, disk.StateDir, "leases")), lease.Options{TTL: ttl}),
 		Prepared: lease.NewFolder(filepath.Join(dir, disk.StateDir, "prepared")),
@@ -76,8 +102,6 @@ func newServer(t fatal, dir string, accounts []string, ttl time.Duration) (h htt
 	return server.New(server.Config{Catalog: held, Policy: policy, Builds: builds}), func() {
 		cancel()
 		<-done
-		catalogs.Delete(dir)
 		held.Close()
-		store.Close()
 	}
 }

@@ -2,7 +2,9 @@ package curd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 
@@ -16,6 +18,7 @@ import (
 // project's own release. So does what was built without isolation: nobody could tell how.
 func (s *session) upload(ctx context.Context, all []prepared) (sent []string, failed []error) {
 	var mu sync.Mutex
+	readers := map[*place]bool{} // cache servers that take nothing
 	var wg sync.WaitGroup
 	for _, c := range s.caches {
 		for _, r := range all {
@@ -36,10 +39,14 @@ func (s *session) upload(ctx context.Context, all []prepared) (sent []string, fa
 				_, err := c.client.Upload(ctx, c.root, r.file.path, index.Beside{Suffix: record.Suffix, Content: r.record})
 				mu.Lock()
 				defer mu.Unlock()
-				if err != nil {
-					failed = append(failed, fmt.Errorf("%s was not uploaded to %s: %w", r.name, c.shown, err))
-				} else {
+				switch {
+				case err == nil:
 					sent = append(sent, r.name)
+				case !takesNone(err):
+					failed = append(failed, fmt.Errorf("%s was not uploaded to %s: %w", r.name, c.shown, err))
+				case !readers[c]:
+					readers[c] = true
+					failed = append(failed, fmt.Errorf("cache server %s takes no uploads", c.shown))
 				}
 			})
 		}
@@ -47,6 +54,12 @@ func (s *session) upload(ctx context.Context, all []prepared) (sent []string, fa
 	wg.Wait()
 	slices.Sort(sent)
 	return sent, failed
+}
+
+// takesNone tells whether a server refused an upload because it takes none at all.
+func takesNone(err error) bool {
+	var refused *index.StatusError
+	return errors.As(err, &refused) && refused.Code == http.StatusMethodNotAllowed
 }
 
 // holds tells whether a cache server lists a wheel of that name.

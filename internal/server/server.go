@@ -81,6 +81,7 @@ type Config struct {
 	Limits Limits
 	Builds Builds // that clients make for each other
 
+	ReadOnly    bool          // takes no uploads: what is served is a machine's own cache
 	AccessLog   bool          // tells the log each request at any level
 	Counters    *Counters     // nil counts for this run alone
 	Checks      []Check       // that /readyz asks
@@ -117,6 +118,7 @@ type Server struct {
 	builds  Builds
 	waiting waiting
 
+	readOnly       bool
 	maxHeader      int
 	pace           *pace         // nil has no limit
 	uploads        chan struct{} // nil has no limit
@@ -148,6 +150,7 @@ func New(config Config) *Server {
 		builds:  config.Builds,
 		waiting: newWaiting(),
 
+		readOnly:      config.ReadOnly,
 		maxHeader:     cmp.Or(config.Limits.Header, DefaultMaxHeader),
 		pace:          newPace(config.Limits),
 		uploadTimeout: config.Limits.UploadTimeout,
@@ -191,7 +194,10 @@ type methods map[string]handler
 
 func (s *Server) routes() map[string]methods {
 	get := func(h handler) methods { return methods{http.MethodGet: s.allow(auth.Read, h)} }
-	form := s.upload(s.bounded(s.postForm))
+	form, put := s.upload(s.bounded(s.postForm)), s.upload(s.bounded(s.putFile))
+	if s.readOnly {
+		form, put = takesNone, takesNone
+	}
 	metrics := s.allow(auth.Read, s.getMetrics)
 	if s.metricsOpen {
 		metrics = s.getMetrics
@@ -213,7 +219,7 @@ func (s *Server) routes() map[string]methods {
 		"/simple/{$}":           get(s.simpleList),
 		"/simple/{project}":     {http.MethodGet: s.simplePage.handler},
 		"/simple/{project}/{$}": {http.MethodGet: s.simplePage.handler},
-		"/p/{file}":             {http.MethodGet: s.file.handler, http.MethodPut: s.upload(s.bounded(s.putFile))},
+		"/p/{file}":             {http.MethodGet: s.file.handler, http.MethodPut: put},
 		"/api":                  get(s.apiList),
 		"/api/{$}":              get(s.apiList),
 		"/api/{project}":        get(s.apiProject),

@@ -23,6 +23,12 @@ const (
 	maxField = 1 << 10  // bytes of a field that is read
 )
 
+// takesNone refuses an upload where nothing can be uploaded.
+func takesNone(w *response, _ *http.Request) error {
+	w.Header().Set("Allow", "GET, HEAD")
+	return refuse(http.StatusMethodNotAllowed, "this server shows a machine's own cache and takes no uploads; upload to a server that has a folder of its own")
+}
+
 // putFile takes a file: the raw body, or the original client's form, whose field
 // is named like the file. Before it the form may have the record of a build and its signature, in fields
 // that are named as they lie beside the file.

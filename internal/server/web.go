@@ -105,11 +105,12 @@ type frame struct {
 	URL     string // of the server, as the browser wrote it
 	WithKey string // the same with a place for user and password, where they are needed
 	ToWrite string // the same where they are needed to upload
+	Closed  bool   // nothing can be uploaded
 	Trust   string // host that pip must be told to trust, "" for none
 }
 
 func (s *Server) frame(r *http.Request, title string) frame {
-	f := frame{Title: title, URL: s.base(r), Root: "./"}
+	f := frame{Title: title, URL: s.base(r), Root: "./", Closed: s.readOnly}
 	if depth := strings.Count(r.URL.EscapedPath(), "/"); depth > 1 {
 		f.Root = strings.Repeat("../", depth-1)
 	}

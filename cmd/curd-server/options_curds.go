@@ -1,0 +1,124 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"curdling/internal/config"
+	"curdling/internal/curds"
+	"curdling/internal/store"
+	"curdling/internal/store/disk"
+)
+
+// curdsOptions say that what is served is a machine's own cache.
+type curdsOptions struct{ curds bool }
+
+func (o *curdsOptions) add(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.curds, "curds", false, "serve the cache that curd has on this machine, as it is and while it is used: DIRECTORY,\n"+
+		"else $CURD_CACHE, else ~/.curds; nothing is uploaded to it or written into it")
+}
+
+// chooseCurds finds the cache to serve, and refuses what does not go with one.
+func (o *options) chooseCurds() error {
+	if !o.curds {
+		if isCurds(o.directory) {
+			return usageError{fmt.Errorf("%s is a machine's own cache, which curd looks after: --curds serves it", o.directory)}
+		}
+		return nil
+	}
+	for _, option := range []struct {
+		given     bool
+		flag, why string
+	}{
+		{o.maxSize > 0, "--max-size", "what is in it is removed by curd cache prune alone"},
+		{len(o.upstreams) > 0, "--upstream", "what it lacks is fetched by curd alone"},
+		{len(o.private)+len(o.public) > 0, "--private and --public", "no upstream is asked"},
+		{o.excludeNewer != "", "--exclude-newer", "no upstream is asked"},
+		{o.uploaders != nil, "--uploaders", "nobody uploads to it"},
+	} {
+		if option.given {
+			return usageError{fmt.Errorf("%s does not go with --curds, which serves a machine's own cache: %s", option.flag, option.why)}
+		}
+	}
+	if o.directory == "" {
+		settings, err := config.Load(config.Options{})
+		if err != nil {
+			return err
+		}
+		if o.directory, err = settings.CacheDir(); err != nil {
+			return usageError{err}
+		}
+	}
+	return nil
+}
+
+// isCurds tells whether a folder is a machine's own cache.
+func isCurds(dir string) bool {
+	for _, name := range []string{"CACHEDIR.TAG", "files", "trees", "locks"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// holding is what is served.
+type holding struct {
+	store  store.Store
+	folder *disk.Store // the same; nil with --curds
+	state  string      // folder of what the server derives
+}
+
+// hold opens what is served.
+func (o *options) hold(log *slog.Logger) (h holding, err error) {
+	if !o.curds {
+		if h.folder, err = disk.Open(o.directory); err != nil {
+			return h, fmt.Errorf("%s cannot be served: %w; DIRECTORY must be a folder that this user may read", o.directory, err)
+		}
+		h.store, h.state = h.folder, filepath.Join(h.folder.Dir(), disk.StateDir)
+		return h, nil
+	}
+	cache, err := curds.Open(o.directory)
+	if err != nil {
+		return h, err
+	}
+	h.store = cache.Shared(log)
+	h.state, err = o.own()
+	return h, err
+}
+
+func (h holding) close() error {
+	if h.folder == nil {
+		return nil
+	}
+	return h.folder.Close()
+}
+
+// own is the folder for the server's own files: DIRECTORY, but with --curds one
+// for each cache below the folder of the user's caches, which may be deleted at any time.
+func (o *options) own() (string, error) {
+	if !o.curds {
+		return o.directory, nil
+	}
+	dir, err := filepath.Abs(o.directory)
+	if err != nil {
+		return "", err
+	}
+	caches, err := os.UserCacheDir()
+	if err != nil {
+		return "", errors.New("there is no folder for what the server learns of the cache (HOME is not set): set XDG_CACHE_HOME to one")
+	}
+	sum := sha256.Sum256([]byte(dir))
+	own := filepath.Join(caches, "curd-server", hex.EncodeToString(sum[:8]))
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		return "", fmt.Errorf("what the server learns of the cache cannot be kept: %w; set XDG_CACHE_HOME to a folder that can be written to", err)
+	}
+	return own, nil
+}
