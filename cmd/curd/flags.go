@@ -57,7 +57,7 @@ type placeFlags struct {
 
 // registerCaches is apart: a lock names public places only.
 func (f *placeFlags) registerCaches(flags *pflag.FlagSet) {
-	flags.StringArrayVarP(&f.caches, "cache", "c", nil, "`URL` of a cache server; may repeat (default $CURD_CACHES)")
+	flags.StringArrayVarP(&f.caches, "cache", "c", nil, "`URL` of a cache server; may repeat: all are asked at once, the first that has it is taken\n(default $CURD_CACHES)")
 }
 
 func (f *placeFlags) register(flags *pflag.FlagSet) {

@@ -37,6 +37,7 @@ func (e *Environment) Outdated(ctx context.Context, o Options) (map[dist.Name]La
 	found := map[dist.Name]Latest{}
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
+	defer src.ahead.Wait()
 	for _, d := range e.Distributions {
 		group.Go(func() error {
 			candidates, err := src.Files(ctx, d.Name, version.All())

@@ -47,20 +47,23 @@ func (s *session) fetch(ctx context.Context, f dist.File) (held, error) {
 	return s.files.get(ctx, key(f), func() (held, error) {
 		var h held
 		var err error
+		p := s.cacheOf(f)
 		h.path, h.sha256, err = s.own.Fetch(ctx, f, func(w *os.File) (string, error) {
 			h.downloaded = true
 			s.Notify(Event{Phase: Fetching, Kind: Begin, Name: f.Filename, Bytes: f.Size})
 			defer s.Notify(Event{Phase: Fetching, Kind: End, Name: f.Filename})
 			var before int64
-			return s.clientFor(f).Download(ctx, f, w, func(n int64) {
-				s.Notify(Event{Phase: Fetching, Kind: Progress, Name: f.Filename, Bytes: n - before})
-				before = n
+			return askPlace(ctx, p, func(ctx context.Context) (string, error) {
+				return s.clientFor(f).Download(ctx, f, w, func(n int64) {
+					s.Notify(Event{Phase: Fetching, Kind: Progress, Name: f.Filename, Bytes: n - before})
+					before = n
+				})
 			})
 		})
 		if err == nil || ctx.Err() != nil {
 			return h, err
 		}
-		if p := s.cacheOf(f); p != nil && lost(err) {
+		if p != nil && (p.failed() != nil || lost(err)) {
 			s.giveUp(p, err)
 			return held{}, fmt.Errorf("%w: %w", errCacheLost, err)
 		}
@@ -88,12 +91,17 @@ func (s *session) cacheOf(f dist.File) *place {
 // wheelMetadata gives a wheel's metadata, from its index where that can be had without the wheel.
 func (s *session) wheelMetadata(ctx context.Context, f dist.File) (*metadata.Metadata, error) {
 	return s.metadata.get(ctx, key(f), func() (*metadata.Metadata, error) {
-		raw, err := s.clientFor(f).Metadata(ctx, f)
+		p := s.cacheOf(f)
+		raw, err := askPlace(ctx, p, func(ctx context.Context) ([]byte, error) { return s.clientFor(f).Metadata(ctx, f) })
 		if err == nil {
 			return checkMetadata(f, raw)
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if p != nil && (p.failed() != nil || index.IsSilence(err)) { // nor would the wheel come
+			s.giveUp(p, err)
+			return nil, fmt.Errorf("%w: %w", errCacheLost, err)
 		}
 		s.log("resolve").Debug("metadata comes from the whole wheel", "file", f.Filename, "why", err)
 		h, err := s.fetch(ctx, f)

@@ -39,6 +39,7 @@ func (s *source) locked(ctx context.Context) (all []prepared, kept []dist.Name, 
 	}
 	prepared := make([]prepared, len(chosen))
 	group, groupCtx := errgroup.WithContext(ctx)
+	defer s.ahead.Wait()
 	group.SetLimit(16)
 	for i, c := range chosen {
 		p := &prepared[i]
@@ -110,6 +111,7 @@ func (s *source) nearest(ctx context.Context, c lock.Chosen, p *prepared) error 
 		return nil
 	}
 	s.client.Login(c.Source.URL)
+	s.askCaches(ctx, f.Name)
 	for _, cache := range s.caches {
 		page, err := s.page(ctx, cache, f.Name)
 		if err != nil {

@@ -4,7 +4,9 @@
 package curd
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"time"
 
 	"curdling/internal/dist"
@@ -77,6 +79,8 @@ type Options struct {
 	Sync                     bool              // remove what is neither required nor needed
 	CompileBytecode          bool
 	LinkMode                 install.LinkMode
+
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // nil: the system's way; tests have their own
 
 	Home      string // the machine's own cache, see curds.Open
 	UserAgent string

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"curdling/internal/build"
@@ -66,9 +67,11 @@ type place struct {
 	origin   Origin
 	public   bool // the default index
 	explicit bool // see NamedIndex
-	once     sync.Once
-	down     error // why it is not asked any more
-	mu       sync.Mutex
+
+	// Of a cache server: alive ends when it is lost, with the reason.
+	alive context.Context
+	lose  context.CancelCauseFunc
+	lost  atomic.Bool
 }
 
 type pageKey struct {
@@ -106,14 +109,9 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 		building:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		unpacks:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
-	cacheClient, err := s.connect()
-	if err != nil {
+	if err := s.connect(); err != nil {
 		done()
 		return nil, err
-	}
-	for _, c := range o.Caches {
-		root := strings.TrimSuffix(c, "/")
-		s.caches = append(s.caches, &place{client: cacheClient, base: root + "/simple/", root: root, shown: index.Redact(root), origin: CacheServer})
 	}
 	indexes := o.Indexes
 	switch {
@@ -145,30 +143,44 @@ func newSessionFor(ctx context.Context, o Options) (*session, install.Env, error
 	return s, env, nil
 }
 
-// connect makes the client of the indexes, and gives that of the cache servers.
-func (s *session) connect() (cacheClient *index.Client, err error) {
+// connect makes the client of the indexes, and one for each cache server, so that one which is silent
+// does not take the place of another's requests.
+func (s *session) connect() error {
 	settings, err := s.Options.client(s.own.Memory("http"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	settings.Log = s.log("index")
 	if s.client, err = index.New(settings); err != nil {
-		return nil, err
+		return err
 	}
 	// A cache server saves time or is passed by: it is not waited for.
-	settings.Retries, settings.Timeout, settings.Builds = 1, cachePatience, true
+	settings.Retries, settings.Timeout, settings.Connect, settings.Hasty = 1, cachePatience, connectPatience, true
+	settings.Builds = true
 	for _, c := range s.Caches {
 		if u, err := url.Parse(c); err == nil && u.Scheme == "http" {
 			settings.TrustedHosts = append(settings.TrustedHosts, u.Host) // no warning: it is in our own network
 		}
 	}
-	return index.New(settings)
+	for _, c := range s.Caches {
+		root := strings.TrimSuffix(c, "/")
+		p := &place{base: root + "/simple/", root: root, shown: index.Redact(root), origin: CacheServer}
+		p.alive, p.lose = context.WithCancelCause(context.Background())
+		if p.client, err = index.New(settings); err != nil {
+			return err
+		}
+		s.caches = append(s.caches, p)
+	}
+	if len(s.caches) > 1 && !s.Offline {
+		s.passBySilent(time.Now())
+	}
+	return nil
 }
 
 // client says how servers are spoken to; cache may be nil.
 func (o *Options) client(cache index.Cache) (index.Options, error) {
 	settings := index.Options{
-		UserAgent: o.UserAgent, Cache: cache, Log: o.Log, Offline: o.Offline, Refresh: o.Force || o.Upgrade || len(o.UpgradeOf) > 0,
+		UserAgent: o.UserAgent, Dial: o.dial, Cache: cache, Log: o.Log, Offline: o.Offline, Refresh: o.Force || o.Upgrade || len(o.UpgradeOf) > 0,
 		CABundle: cmp.Or(o.Network.CABundle, os.Getenv("SSL_CERT_FILE")), ClientCert: o.Network.ClientCert,
 		Proxy: o.Network.Proxy, TrustedHosts: slices.Clone(o.Network.TrustedHosts), Timeout: o.Network.Timeout, Retries: o.Network.Retries,
 	}
@@ -188,8 +200,11 @@ func (o *Options) client(cache index.Cache) (index.Options, error) {
 // log gives the logger of a part of the program, which --log-name chooses by its name.
 func (s *session) log(part string) *slog.Logger { return s.Log.With("logger", part) }
 
-// cachePatience is how long a cache server may be silent.
-const cachePatience = 5 * time.Second
+const (
+	cachePatience   = 5 * time.Second // how long a cache server may be silent
+	connectPatience = 2 * time.Second // how long it may take to connect to it
+	silentFor       = time.Minute     // how long one of several that was silent is not asked again
+)
 
 func sameRoot(a, b string) bool { return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/") }
 
@@ -223,13 +238,15 @@ func (s *session) private(name dist.Name) bool {
 // page gives a project's page at a place; nil where the place does not know the project. A cache
 // server that fails is warned of once and not asked again; one that refuses us is an error.
 func (s *session) page(ctx context.Context, p *place, name dist.Name) (*index.Project, error) {
+	page, err := s.pages.get(ctx, pageKey{p, name}, func() (*index.Project, error) {
+		return askPlace(ctx, p, func(ctx context.Context) (*index.Project, error) {
+			s.Notify(Event{Phase: Resolving, Kind: Progress, Name: string(name)})
+			return p.client.Project(ctx, p.base, name)
+		})
+	})
 	if p.failed() != nil {
 		return nil, nil
 	}
-	page, err := s.pages.get(ctx, pageKey{p, name}, func() (*index.Project, error) {
-		s.Notify(Event{Phase: Resolving, Kind: Progress, Name: string(name)})
-		return p.client.Project(ctx, p.base, name)
-	})
 	switch {
 	case err == nil:
 		return page, nil
@@ -247,21 +264,54 @@ func (s *session) page(ctx context.Context, p *place, name dist.Name) (*index.Pr
 	}
 }
 
-// failed tells why a place is not asked any more, nil where it is.
-func (p *place) failed() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.down
+// askPlace asks a place, which may be nil, until it is lost; then the error is why it was.
+func askPlace[T any](ctx context.Context, p *place, ask func(context.Context) (T, error)) (answer T, err error) {
+	if p == nil || p.alive == nil {
+		return ask(ctx)
+	}
+	if err := p.failed(); err != nil {
+		return answer, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.alive, cancel)()
+	if answer, err = ask(ctx); err != nil {
+		err = cmp.Or(p.failed(), err)
+	}
+	return answer, err
 }
 
-// giveUp goes on without a cache server.
+// failed tells why a place is not asked any more, nil where it is.
+func (p *place) failed() error {
+	if p.alive == nil {
+		return nil
+	}
+	return context.Cause(p.alive)
+}
+
+// giveUp goes on without a cache server: what it is asked just now ends, too.
 func (s *session) giveUp(p *place, err error) {
-	p.once.Do(func() {
-		p.mu.Lock()
-		p.down = err
-		p.mu.Unlock()
+	if p.lost.CompareAndSwap(false, true) {
+		p.lose(err)
+		if index.IsSilence(err) {
+			s.own.Memory("silent").Put(p.shown, []byte(time.Now().UTC().Format(time.RFC3339)))
+		}
 		s.warn("cache server %s does not answer, going on without it: %v", p.shown, err)
-	})
+	}
+}
+
+// passBySilent leaves out the cache servers that were silent a short while before now: a run that is one of many
+// does not wait for them again.
+func (s *session) passBySilent(now time.Time) {
+	for _, p := range s.caches {
+		noted, _ := s.own.Memory("silent").Get(p.shown)
+		since, err := time.Parse(time.RFC3339, string(noted))
+		if age := now.Sub(since); err == nil && age >= 0 && age < silentFor {
+			p.lost.Store(true)
+			p.lose(fmt.Errorf("it was silent %d s ago", int(age.Seconds())))
+			s.warn("cache server %s was silent %d s ago, going on without it; it is asked again a minute after", p.shown, int(age.Seconds()))
+		}
+	}
 }
 
 func (s *session) warn(format string, args ...any) {

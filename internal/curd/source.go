@@ -41,7 +41,7 @@ type source struct {
 
 // project is what is known so far of one project.
 type project struct {
-	mu         sync.Mutex
+	mu         turn
 	candidates []resolve.Candidate
 	asked      int      // how many tiers were asked
 	known      bool     // one of them knows the name
@@ -50,6 +50,13 @@ type project struct {
 	reads      int      // how often the solver wanted to know what a version requires
 	fetched    int      // at how many reads the metadata of further versions is to be fetched
 }
+
+// turn is a mutex that is held while servers are waited for. It is a channel, so that testing/synctest knows
+// of those who wait for it.
+type turn chan struct{}
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
 
 func (s *session) newSource(py *python.Interpreter, installed map[dist.Name]install.Installed) *source {
 	return &source{
@@ -69,7 +76,7 @@ func (s *source) project(name dist.Name) *project {
 	defer s.mu.Unlock()
 	p := s.projects[name]
 	if p == nil {
-		p = &project{}
+		p = &project{mu: make(turn, 1)}
 		s.projects[name] = p
 	}
 	return p
@@ -83,6 +90,9 @@ func (s *source) Files(ctx context.Context, name dist.Name, want version.Set) ([
 	for tiers := 2 + len(s.caches); p.asked < tiers; p.asked++ {
 		if p.suffices(want) && !s.everywhere(name) {
 			break
+		}
+		if p.asked == 1 {
+			s.askCaches(ctx, name)
 		}
 		found, known, err := s.tier(ctx, p, name)
 		if err != nil {
@@ -98,6 +108,17 @@ func (s *source) Files(ctx context.Context, name dist.Name, want version.Set) ([
 		return nil, s.unknown(name)
 	}
 	return slices.Clone(p.candidates), nil // the solver keeps them
+}
+
+// askCaches has all cache servers asked for a project at once. Each is heard in its turn all the same, so that
+// which of them answers first does not matter.
+func (s *source) askCaches(ctx context.Context, name dist.Name) {
+	if len(s.caches) < 2 {
+		return
+	}
+	for _, c := range s.caches {
+		s.ahead.Go(func() { _, _ = s.page(ctx, c, name) }) // who needs the page asks again, and hears of an error
+	}
 }
 
 // suffices tells whether one of the candidates lies in want, so that no further place need be asked.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -39,11 +40,18 @@ type Options struct {
 	TrustedHosts []string
 	Retries      int           // further attempts after a passing fault; 0 is 3, below 0 is none
 	Timeout      time.Duration // in which 1 KiB must come or go, of an attempt; 0 is 30 s
-	Concurrent   int           // requests in flight, of all hosts together; 0 is 50
-	Log          *slog.Logger  // nil is silent
-	Offline      bool          // answer from Cache and this machine's files alone, however old; else ErrOffline
-	Refresh      bool          // ask the index whether pages that are still fresh have changed
-	Builds       bool          // ask for TypeBuilds, which cache servers have
+	// Connect is how long a connection may take to be made; 0 is 10 s, or Timeout where that is less.
+	Connect time.Duration
+	// Hasty makes no further attempt where no connection was made, the server was silent for Timeout, or it asks
+	// for more patience than that.
+	Hasty bool
+	// Dial makes connections; nil is the system's way.
+	Dial       func(ctx context.Context, network, address string) (net.Conn, error)
+	Concurrent int          // requests in flight, of all hosts together; 0 is 50
+	Log        *slog.Logger // nil is silent
+	Offline    bool         // answer from Cache and this machine's files alone, however old; else ErrOffline
+	Refresh    bool         // ask the index whether pages that are still fresh have changed
+	Builds     bool         // ask for TypeBuilds, which cache servers have
 }
 
 // Cache keeps what the client fetched, under keys that are safe as slash-separated
@@ -71,6 +79,7 @@ type Client struct {
 	userAgent   string
 	retries     int
 	timeout     time.Duration
+	hasty       bool
 	log         *slog.Logger
 	offline     bool
 	refresh     bool
@@ -102,6 +111,7 @@ func New(o Options) (*Client, error) {
 		userAgent:   or(o.UserAgent, "curdling"),
 		retries:     max(or(o.Retries, 3), 0),
 		timeout:     or(o.Timeout, 30*time.Second),
+		hasty:       o.Hasty,
 		log:         o.Log,
 		offline:     o.Offline,
 		refresh:     o.Refresh,

@@ -120,7 +120,7 @@ func (c *Client) attempt(ctx context.Context, build func() (*http.Request, error
 
 // again waits before a further attempt, and tells whether there is to be one.
 func (c *Client) again(ctx context.Context, attempt int, err error) bool {
-	if attempt >= c.retries || ctx.Err() != nil || !passing(err) {
+	if attempt >= c.retries || ctx.Err() != nil || !passing(err) || c.hasty && absent(err) {
 		return false
 	}
 	wait := min(c.backoff<<min(attempt, 10), maxBackoff)
@@ -128,6 +128,9 @@ func (c *Client) again(ctx context.Context, attempt int, err error) bool {
 	var status *StatusError
 	if errors.As(err, &status) {
 		wait = max(wait, min(status.RetryAfter, maxRetryAfter))
+	}
+	if c.hasty && wait > c.timeout {
+		return false
 	}
 	c.log.Info("trying again", "error", err, "wait", wait)
 	select {
@@ -159,6 +162,24 @@ func passing(err error) bool {
 	}
 	var transfer *url.Error
 	return errors.As(err, &transfer)
+}
+
+// absent tells that nobody is there: no connection was made, or nothing came through it.
+func absent(err error) bool {
+	var connect connectError
+	return errors.As(err, &connect) || IsSilence(err)
+}
+
+// IsSilence tells of an error that nothing came from a server for as long as it may be silent, or that no
+// connection was made in time.
+func IsSilence(err error) bool {
+	var timeout interface{ Timeout() bool }
+	for ; err != nil; err = errors.Unwrap(err) {
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			return true
+		}
+	}
+	return false
 }
 
 // get makes a request without a body.

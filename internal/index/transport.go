@@ -43,11 +43,12 @@ func newTransport(o *Options, timeout time.Duration, connections int, log *slog.
 	if err != nil {
 		return nil, err
 	}
+	dial := connector(o.Dial, or(o.Connect, min(timeout, 10*time.Second)))
 	way := func(config *tls.Config) *http.Transport {
 		return &http.Transport{
 			Proxy:                  proxy,
 			OnProxyConnectResponse: checkProxy,
-			DialContext:            (&net.Dialer{Timeout: min(timeout, 10*time.Second)}).DialContext,
+			DialContext:            dial,
 			TLSClientConfig:        config,
 			ForceAttemptHTTP2:      true,
 			HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
@@ -64,6 +65,27 @@ func newTransport(o *Options, timeout time.Duration, connections int, log *slog.
 	lax := config.Clone()
 	lax.InsecureSkipVerify = true
 	return &transport{verified: way(config), trusted: way(lax), hosts: named, log: log}, nil
+}
+
+// connectError says that no connection was made.
+type connectError struct{ error }
+
+func (e connectError) Unwrap() error { return e.error }
+
+// connector bounds the time in which a connection must be made; nil is the system's way to make one.
+func connector(dial func(context.Context, string, string) (net.Conn, error), limit time.Duration) func(context.Context, string, string) (net.Conn, error) {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, connectError{err}
+		}
+		return c, nil
+	}
 }
 
 // RoundTrip implements http.RoundTripper.

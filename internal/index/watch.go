@@ -11,7 +11,18 @@ import (
 	"time"
 )
 
-var errStalled = errors.New("the server is silent")
+// A silence is that nothing, or next to nothing, moved for too long.
+type silence string
+
+func (s silence) Error() string { return string(s) }
+
+// Timeout makes it known as one, also of the *url.Error that it comes in.
+func (silence) Timeout() bool { return true }
+
+const (
+	errStalled = silence("the server is silent")
+	errSlow    = silence("too slow")
+)
 
 const (
 	// leastProgress is what must come or go within Options.Timeout, in bytes.
@@ -44,7 +55,7 @@ func (w *watch) stall() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.bytes > 0 {
-		w.cancel(fmt.Errorf("too slow: %d bytes in %v", w.bytes, w.limit))
+		w.cancel(fmt.Errorf("%w: %d bytes in %v", errSlow, w.bytes, w.limit))
 	} else {
 		w.cancel(fmt.Errorf("%w for %v", errStalled, w.limit))
 	}
