@@ -4,8 +4,10 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"curdling/internal/index"
 	"curdling/internal/wheel/wheeltest"
 )
 
@@ -223,17 +226,23 @@ func servePeer(ts *testscript.TestScript, _ bool, args []string) {
 	start(ts, args[0], handler, stop)
 }
 
-// shows: shows HOST FILE waits until that server has the file; ! shows until it has not.
+// shows: shows HOST PROJECT TEXT waits until the project's page on that server holds the text; ! shows HOST PROJECT until
+// there is no page.
 func shows(ts *testscript.TestScript, neg bool, args []string) {
 	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Head("http://" + args[0] + "/p/" + args[1]) //nolint:noctx // a test's
+		r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+args[0]+"/simple/"+args[1]+"/", nil)
 		ts.Check(err)
+		r.Header.Set("Accept", index.TypeBuilds)
+		resp, err := http.DefaultClient.Do(r)
+		ts.Check(err)
+		page, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if (resp.StatusCode == http.StatusNotFound) == neg {
+		ts.Check(err)
+		if neg && resp.StatusCode == http.StatusNotFound || !neg && strings.Contains(string(page), args[2]) {
 			return
 		}
 		if time.Since(begun) > time.Minute {
-			ts.Fatalf("%s: %s", args[1], resp.Status)
+			ts.Fatalf("%s: %s %s", args[1], resp.Status, page)
 		}
 	}
 }

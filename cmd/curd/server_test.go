@@ -66,7 +66,11 @@ func newServer(t fatal, dir string, accounts []string, ttl time.Duration) (h htt
 	}
 	catalogs.Store(dir, held)
 	unfollow := follow(held)
-	return server.New(server.Config{Catalog: held, Policy: policy}), func() {
+	builds := server.Builds{
+		Leases:   lease.New(lease.NewFolder(filepath.Join(dir, disk.StateDir, "leases")), lease.Options{TTL: ttl}),
+		Prepared: lease.NewFolder(filepath.Join(dir, disk.StateDir, "prepared")),
+	}
+	return server.New(server.Config{Catalog: held, Policy: policy, Builds: builds}), func() {
 		catalogs.Delete(dir)
 		unfollow()
 		store.Close()
@@ -95,11 +99,6 @@ func follow(held *catalog.Catalog) (stop func()) {
 		held.Run(ctx)
 	}()
 	return func() {
-	builds := server.Builds{
-		Leases:   lease.New(lease.NewFolder(filepath.Join(dir, disk.StateDir, "leases")), lease.Options{TTL: ttl}),
-		Prepared: lease.NewFolder(filepath.Join(dir, disk.StateDir, "prepared")),
-	}
-	return server.New(server.Config{Catalog: held, Policy: policy, Builds: builds}), func() {
 		cancel()
 		<-done
 		held.Close()

@@ -147,7 +147,7 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 		p.saved.Bytes = fileSize(h.path)
 	}
 	if published(p) && filepath.Base(h.path) == f.Filename {
-		s.own.Share(h.sha256)
+		s.own.Share(h.sha256, p.record)
 	}
 	if f.Kind != dist.Sdist {
 		return s.keepRecord(p)
@@ -171,7 +171,7 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 		p.origin, p.saved.Bytes = CacheServer, f.Size
 	}
 	if published(p) && !p.special {
-		s.own.Share(b.Wheel)
+		s.own.Share(b.Wheel, b.Record)
 	}
 	if _, now := s.fresh.Load(r.id()); !now {
 		p.saved.Builds, p.saved.Time = 1, time.Duration(b.Seconds*float64(time.Second))

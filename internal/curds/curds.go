@@ -4,7 +4,7 @@
 //	files/<aa>/<sha256>/<filename>  wheels and source distributions, by their hash
 //	trees/<aa>/<sha256>/            unpacked wheels: tree/ and manifest, and bytecode-<tag>-<magic>/
 //	                                for each kind of interpreter that it was compiled for
-//	shared/<sha256>                 empty: other machines may have the file with that hash
+//	shared/<sha256>                 other machines may have the file with that hash; holds the record, if it is a build
 //	builds/<sha256>/<key>.json      which wheel was built from a source, and how
 //	memory/<kind>/<aa>/<hash>       answers of indexes and interpreters
 //	logs/                           the logs of builds

@@ -11,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"curdling/internal/record"
 	"curdling/internal/store"
 )
 
@@ -21,17 +23,18 @@ import (
 // for files that an index lists and for what anybody would build of them. What
 // came from a folder, a repository or a URL of a requirement has no place on an
 // index: there it would pass for the project's own release. So a file that
-// nobody shared is nobody else's. What cannot be noted is not shared.
-func (c *Curds) Share(sha256 string) {
+// nobody shared is nobody else's. A build is shared with its record, what is
+// published without one, nil. What cannot be noted is not shared.
+func (c *Curds) Share(sha256 string, record []byte) {
 	if _, ok := c.File(sha256); !ok {
 		return
 	}
 	mark := c.sharePath(sha256)
-	if _, err := os.Lstat(mark); err == nil || os.MkdirAll(filepath.Dir(mark), 0o755) != nil {
+	if info, err := os.Lstat(mark); err == nil && (info.Size() > 0 || record == nil) {
 		return
 	}
-	if f, err := os.OpenFile(mark, os.O_WRONLY|os.O_CREATE, 0o644); err == nil {
-		f.Close()
+	if os.MkdirAll(filepath.Dir(mark), 0o755) == nil {
+		_ = writeAtomic(mark, record)
 	}
 }
 
@@ -39,7 +42,7 @@ func (c *Curds) sharePath(sha256 string) string { return filepath.Join(c.shareDi
 func (c *Curds) shareDir() string               { return filepath.Join(c.dir, "shared") }
 
 // Shared is the view of a cache that other machines may have: the files that
-// were shared, by their names. It is a [store.Store] that only reads.
+// were shared, by their names, and beside builds their records. It is a [store.Store] that only reads.
 //
 // Where two different files of one name were shared, neither is there: nothing
 // tells which of the two is the project's, and one of them may have come from an
@@ -125,35 +128,42 @@ func (s *Shared) hash(name string) string {
 	return ""
 }
 
-// find gives the hash of the file that has a name.
-func (s *Shared) find(key string) (sha256 string, err error) {
+// find gives the path of what has a name, and the hash where that is a file.
+func (s *Shared) find(key string) (path, sha256 string, err error) {
 	if err := store.CheckKey(key); err != nil {
-		return "", err
+		return "", "", err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.look(); err != nil {
-		return "", err
+		return "", "", err
 	}
-	if sha256 = s.hash(key); sha256 == "" {
-		return "", &fs.PathError{Op: "open", Path: key, Err: fs.ErrNotExist}
+	if sha256 = s.hash(key); sha256 != "" {
+		return filepath.Join(s.cache.fileDir(sha256), key), sha256, nil
 	}
-	return sha256, nil
+	if of, ok := strings.CutSuffix(key, record.Suffix); ok {
+		if sha256 = s.hash(of); sha256 != "" {
+			return s.cache.sharePath(sha256), "", nil
+		}
+	}
+	return "", "", missing(key)
 }
+
+func missing(key string) error { return &fs.PathError{Op: "open", Path: key, Err: fs.ErrNotExist} }
 
 // Open gives an *os.File.
 func (s *Shared) Open(_ context.Context, key string) (io.ReadSeekCloser, store.Info, error) {
-	sha256, err := s.find(key)
+	path, sha256, err := s.find(key)
 	if err != nil {
 		return nil, store.Info{}, err
 	}
-	f, err := os.Open(filepath.Join(s.cache.fileDir(sha256), key))
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, store.Info{}, err
 	}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: key, Err: fs.ErrNotExist}
+	if err == nil && (!info.Mode().IsRegular() || sha256 == "" && info.Size() == 0) { // a mark without a record
+		err = missing(key)
 	}
 	if err != nil {
 		f.Close()
@@ -164,7 +174,7 @@ func (s *Shared) Open(_ context.Context, key string) (io.ReadSeekCloser, store.I
 
 // SHA256 is what the content of the file must have, "" where it is not there.
 func (s *Shared) SHA256(key string) string {
-	sha256, _ := s.find(key)
+	_, sha256, _ := s.find(key)
 	return sha256
 }
 
@@ -177,37 +187,39 @@ func (s *Shared) List(ctx context.Context, prefix string) iter.Seq2[store.Info, 
 				return
 			}
 		}
-		paths, err := s.paths(prefix)
+		paths, err := s.paths()
 		if err != nil {
 			yield(store.Info{}, err)
 			return
 		}
-		for _, path := range paths {
+		for key, path := range paths {
 			if err := ctx.Err(); err != nil {
 				yield(store.Info{}, err)
 				return
 			}
 			info, err := os.Lstat(path)
-			if err != nil || !info.Mode().IsRegular() {
-				continue // it went just now
+			if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || !strings.HasPrefix(key, prefix) {
+				continue // it went just now, or is a mark without a record
 			}
-			if !yield(store.Info{Key: info.Name(), Size: info.Size(), ModTime: info.ModTime()}, nil) {
+			if !yield(store.Info{Key: key, Size: info.Size(), ModTime: info.ModTime()}, nil) {
 				return
 			}
 		}
 	}
 }
 
-// paths gives those of all files whose names begin with prefix.
-func (s *Shared) paths(prefix string) (paths []string, err error) {
+// paths gives those of all files and of all marks, which may hold a record, by what they are called.
+func (s *Shared) paths() (paths map[string]string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.look(); err != nil {
 		return nil, err
 	}
+	paths = make(map[string]string, 2*len(s.hashes))
 	for name := range s.hashes {
-		if sha256 := s.hash(name); sha256 != "" && len(name) >= len(prefix) && name[:len(prefix)] == prefix {
-			paths = append(paths, filepath.Join(s.cache.fileDir(sha256), name))
+		if sha256 := s.hash(name); sha256 != "" {
+			paths[name] = filepath.Join(s.cache.fileDir(sha256), name)
+			paths[name+record.Suffix] = s.cache.sharePath(sha256)
 		}
 	}
 	return paths, nil

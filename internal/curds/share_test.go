@@ -49,7 +49,7 @@ func shownBy(t *testing.T, s *Shared) map[string]string {
 		if err != nil || opened != info || info.Size != int64(len(content)) {
 			t.Errorf("%s: List says %v, Open %v of %d bytes, %v", info.Key, info, opened, len(content), err)
 		}
-		if s.SHA256(info.Key) != sum(content) {
+		if want := s.SHA256(info.Key); want != sum(content) && !strings.HasSuffix(info.Key, ".build.json") {
 			t.Errorf("%s: SHA256 is not that of its content", info.Key)
 		}
 		all[info.Key] = string(content)
@@ -72,23 +72,31 @@ func TestShared(t *testing.T) {
 
 	a := keepContent(t, c, "a-1-py3-none-any.whl", "a")
 	keepContent(t, c, "mine-1-py3-none-any.whl", "built from a folder")
-	c.Share(a)
-	c.Share(a)
-	c.Share(sum([]byte("nothing that is held")))
-	c.Share("../files")
+	c.Share(a, nil)
+	c.Share(a, nil)
+	c.Share(sum([]byte("nothing that is held")), nil)
+	c.Share("../files", nil)
 	want("what nobody shared stays here", map[string]string{"a-1-py3-none-any.whl": "a"})
 	if marks, err := os.ReadDir(c.shareDir()); err != nil || len(marks) != 1 {
 		t.Errorf("marks: %v, %v", marks, err)
 	}
 
 	b := keepContent(t, c, "b-1.tar.gz", "b")
-	c.Share(b)
+	c.Share(b, nil)
 	want("a file that came later", map[string]string{"a-1-py3-none-any.whl": "a", "b-1.tar.gz": "b"})
 
+	c.Share(b, []byte("record"))
+	c.Share(b, []byte("another"))
+	c.Share(b, nil)
+	want("a record", map[string]string{"a-1-py3-none-any.whl": "a", "b-1.tar.gz": "b", "b-1.tar.gz.build.json": "record"})
+	if _, _, err := s.Open(t.Context(), "a-1-py3-none-any.whl.build.json"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Open of a record that is not there: %v", err)
+	}
+
 	other := keepContent(t, c, "a-1-py3-none-any.whl", "from a hostile index")
-	c.Share(other)
-	want("two files of one name", map[string]string{"b-1.tar.gz": "b"})
-	want("and again", map[string]string{"b-1.tar.gz": "b"})
+	c.Share(other, nil)
+	want("two files of one name", map[string]string{"b-1.tar.gz": "b", "b-1.tar.gz.build.json": "record"})
+	want("and again", map[string]string{"b-1.tar.gz": "b", "b-1.tar.gz.build.json": "record"})
 	if _, _, err := s.Open(t.Context(), "a-1-py3-none-any.whl"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open of one of two: %v", err)
 	}
@@ -99,7 +107,7 @@ func TestShared(t *testing.T) {
 	if err := os.RemoveAll(c.fileDir(other)); err != nil { // by hand: its mark is left
 		t.Fatal(err)
 	}
-	want("one of them gone", map[string]string{"a-1-py3-none-any.whl": "a", "b-1.tar.gz": "b"})
+	want("one of them gone", map[string]string{"a-1-py3-none-any.whl": "a", "b-1.tar.gz": "b", "b-1.tar.gz.build.json": "record"})
 	if err := os.RemoveAll(c.Dir()); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +118,7 @@ func TestSharedOnlyReads(t *testing.T) {
 	t.Parallel()
 	c := openTest(t)
 	s := c.Shared(slog.New(slog.DiscardHandler))
-	c.Share(keepContent(t, c, "a-1.tar.gz", "a"))
+	c.Share(keepContent(t, c, "a-1.tar.gz", "a"), nil)
 	if err := s.Create(t.Context(), "b-1.tar.gz", strings.NewReader("b"), 1); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("Create: %v", err)
 	}
@@ -152,7 +160,7 @@ func TestSharedDoesNotKeepPruneWaiting(t *testing.T) {
 	c := openTest(t)
 	s := c.Shared(slog.New(slog.DiscardHandler))
 	hash := keepWheel(t, c, "demo", "1.0")
-	c.Share(hash)
+	c.Share(hash, nil)
 	name := wheeltest.Wheel{Name: "demo", Version: "1.0"}.Filename()
 	r, info, err := s.Open(t.Context(), name)
 	if err != nil {
@@ -211,9 +219,9 @@ func TestSharedWatch(t *testing.T) {
 	}
 	seen()
 	a := keepContent(t, c, "a-1.tar.gz", "a")
-	c.Share(a)
+	c.Share(a, nil)
 	seen("a-1.tar.gz")
-	c.Share(keepContent(t, c, "b-1.tar.gz", "b"))
+	c.Share(keepContent(t, c, "b-1.tar.gz", "b"), nil)
 	seen("a-1.tar.gz", "b-1.tar.gz")
 	if _, err := c.Clean(t.Context(), []dist.Name{"a"}, Wait{}); err != nil {
 		t.Fatal(err)
