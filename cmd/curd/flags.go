@@ -84,11 +84,11 @@ const (
 
 // choiceFlags say which candidate is taken.
 type choiceFlags struct {
-	upgrade, pre, noDeps, onlyDeps, hashes, noIsolation bool
-	upgradePackages, noBinary, onlyBin                  []string
-	allReleases, onlyFinal                              []string
-	excludeNewer, resolution                            string
-	settings                                            []string
+	upgrade, pre, noDeps, onlyDeps, hashes, noIsolation, buildOffline bool
+	upgradePackages, noBinary, onlyBin                                []string
+	allReleases, onlyFinal                                            []string
+	excludeNewer, resolution                                          string
+	settings                                                          []string
 }
 
 func (f *choiceFlags) register(flags *pflag.FlagSet) {
@@ -106,6 +106,7 @@ func (f *choiceFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.hashes, "require-hashes", false, "take only files whose hash is given with --hash in the -r files")
 	flags.StringArrayVarP(&f.settings, "config-settings", "C", nil, "a setting for build backends, `KEY=VALUE`; may repeat")
 	flags.BoolVar(&f.noIsolation, "no-build-isolation", false, "build with what is installed in the environment")
+	flags.BoolVar(&f.buildOffline, "build-offline", false, "let builds have no network (Linux); what they require is fetched for them as ever")
 }
 
 // environmentFlags say what is installed into, and how.
@@ -169,7 +170,7 @@ func (f *runFlags) options(cmd *cobra.Command, args []string) (curd.Options, err
 	o := curd.Options{
 		Python: f.python, Target: f.target, BreakSystemPackages: f.breakSystem, CompileBytecode: f.compile,
 		Upload: f.upload, Upgrade: f.upgrade, Force: f.force, Prereleases: f.pre, DryRun: f.dryRun, NoDeps: f.noDeps, OnlyDeps: f.onlyDeps,
-		RequireHashes: f.hashes, Hashes: map[dist.Name][]string{}, Editable: map[string]bool{}, NoBuildIsolation: f.noIsolation,
+		RequireHashes: f.hashes, Hashes: map[dist.Name][]string{}, Editable: map[string]bool{}, NoBuildIsolation: f.noIsolation, BuildOffline: f.buildOffline,
 		SettingsOf: map[string]map[string][]string{}, ConfigSettings: map[string][]string{},
 		DefaultIndex: defaultIndex, UserAgent: userAgent(), Sync: f.sync, Sources: cfg.Sources(),
 	}

@@ -67,6 +67,9 @@ type Builder struct {
 	Provision Provision           // nil: no isolation, hooks run with Python and what is installed there
 	Temp      string              // parent of the folders of builds; "": the system's
 	LogDir    string              // keeps one log per build; "": logs go with the build's folder
+	// Offline has hooks run without a network, with a loopback of their own; where the system does not allow
+	// that, the build fails. Provision has the network.
+	Offline bool
 	// ConfigSettings are handed to the backend's hooks.
 	ConfigSettings map[string][]string
 	// Environ is what the environment variables are taken from; nil: os.Environ().

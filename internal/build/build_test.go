@@ -339,7 +339,9 @@ func TestEnvironment(t *testing.T) {
 	b.Environ = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=/home/someone", "CC=mycc", "NPY_BLAS_ORDER=none", "CMAKE_API_TOKEN=secret", "https_proxy=http://proxy.invalid",
 		"CURD_CACHES=http://user:secret@cache.invalid", "PIP_INDEX_URL=secret", "AWS_SECRET_ACCESS_KEY=secret", "NETRC=secret", "XDG_CACHE_HOME=/secret",
-		"CARGO_REGISTRY_TOKEN=secret", "CARGO_REGISTRIES_X_TOKEN=secret", "UV_INDEX=secret", "PYTHONPATH=/secret", "MINE=1", "TMPDIR=/secret",
+		"CARGO_REGISTRY_TOKEN=secret", "CARGO_REGISTRIES_X_TOKEN=secret", "UV_INDEX=secret", "PYTHONPATH=/secret",
+		"SSH_AUTH_SOCK=/secret", "GITHUB_TOKEN=secret", "CI_JOB_TOKEN=secret", "ACTIONS_ID_TOKEN_REQUEST_URL=secret", "AWS_PROFILE=secret", "KUBECONFIG=/secret",
+		"GOOGLE_APPLICATION_CREDENTIALS=/secret", "DOCKER_CONFIG=/secret", "GIT_ASKPASS=/secret", "PIP_EXTRA_INDEX_URL=secret", "CURD_INDEX_URL=secret", "TWINE_PASSWORD=secret", "MINE=1", "TMPDIR=/secret",
 		"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_PKG=1.0", "broken",
 	}
 	b.Pass = []string{"MINE"}

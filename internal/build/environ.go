@@ -101,6 +101,7 @@ func (b *Builder) environ(env *python.Interpreter, home, temp string) []string {
 			path = value
 		case upper == "HOME" || upper == "USERPROFILE":
 			realHome = value
+		case b.Offline && strings.HasSuffix(upper, "_PROXY"): // there is no way to it
 		case mayPass(upper, allowed):
 			result = append(result, entry)
 			rustup = rustup || upper == "RUSTUP_HOME"

@@ -39,6 +39,10 @@ func (j *job) hook(ctx context.Context, name string, value any, args ...any) err
 	fmt.Fprintf(j.log, "\n== %s of %s\n", name, j.system.backend)
 	j.log.tail = nil // an error shows what comes from here on
 	if err := j.python(ctx, filepath.Join(folder, "hook.py"), folder); err != nil {
+		var offline *process.OfflineError
+		if errors.As(err, &offline) {
+			return fmt.Errorf("it must be built offline, and was not built: %w", err)
+		}
 		return &hookError{err}
 	}
 	answer, err := readAnswer(filepath.Join(folder, "answer.json"))
@@ -62,7 +66,7 @@ func (j *job) writeCall(folder, name string, args []any) error {
 	for i, p := range j.system.backendPath {
 		path[i] = filepath.Join(j.tree, filepath.FromSlash(p))
 	}
-	call, err := json.Marshal(map[string]any{"backend": j.system.backend, "path": path, "hook": name, "args": args})
+	call, err := json.Marshal(map[string]any{"backend": j.system.backend, "path": path, "hook": name, "args": args, "offline": j.Offline})
 	if err != nil {
 		return err
 	}
@@ -100,7 +104,11 @@ func (j *job) python(ctx context.Context, args ...string) error {
 	cmd.Env = j.environ(j.env, filepath.Join(j.work, "home"), filepath.Join(j.work, "tmp"))
 	cmd.Stdout, cmd.Stderr = j.log, j.log
 	cmd.WaitDelay = time.Second // for the output of what it leaves running
-	err := process.Run(cmd)
+	run := process.Run
+	if j.Offline {
+		run = process.RunOffline
+	}
+	err := run(cmd)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -1,7 +1,8 @@
 """Calls one hook of a build backend (PEP 517 and PEP 660), Python 3.6 and later.
 
 The only argument is a folder. Its call.json says what to call:
-{"backend": "module:object", "path": [folders], "hook": name, "args": [...]}.
+{"backend": "module:object", "path": [folders], "hook": name, "args": [...],
+"offline": whether it runs in a network of its own, whose loopback is down}.
 answer.json is written when the hook has returned: {"value": ...},
 {"missing": true} where the backend has no such hook, or {"import": message}
 where there is no such backend. An exception of the hook ends the process.
@@ -26,6 +27,17 @@ def load(backend, path):
     return found
 
 
+def raise_loopback():
+    import fcntl
+    import socket
+    import struct
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 0x41))  # SIOCSIFFLAGS: IFF_UP, IFF_RUNNING
+    except OSError as error:
+        print("the build has no loopback:", error)
+
+
 def answer(call):
     try:
         backend = load(call["backend"], call["path"])
@@ -46,6 +58,8 @@ def main(folder):
     sys.path[:] = [p for p in sys.path if os.path.abspath(p) != here]
     with open(os.path.join(folder, "call.json"), encoding="utf-8") as file:
         call = json.load(file)
+    if call.get("offline"):
+        raise_loopback()
     text = json.dumps(answer(call))
     with open(os.path.join(folder, "answer.json"), "w", encoding="utf-8") as file:
         file.write(text)

@@ -82,6 +82,7 @@ var keys = []key{
 	{name: "no-binary", flag: "no-binary", env: "CURD_NO_BINARY", pip: "no-binary", kind: list, content: projects},
 	{name: "only-binary", flag: "only-binary", env: "CURD_ONLY_BINARY", pip: "only-binary", kind: list, content: projects},
 	{name: "no-build-isolation", flag: "no-build-isolation", env: "CURD_NO_BUILD_ISOLATION", pip: "no-build-isolation", kind: boolean},
+	{name: "build-offline", flag: "build-offline", env: "CURD_BUILD_OFFLINE", kind: boolean},
 	{name: "config-settings", flag: "config-settings", env: "CURD_CONFIG_SETTINGS", kind: table},
 
 	{name: "python", flag: "python", env: "CURD_PYTHON", content: interpreter},

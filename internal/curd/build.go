@@ -201,6 +201,7 @@ func (s *session) work(ctx context.Context, r *recipe, t *turn, do func(b *build
 		Temp:           s.own.Temp(),
 		LogDir:         s.own.Logs(),
 		ConfigSettings: r.settings,
+		Offline:        s.BuildOffline,
 		Progress: func(_ build.Source, step string) {
 			s.Notify(Event{Phase: Building, Kind: Progress, Name: r.name, Step: step})
 		},

@@ -59,6 +59,7 @@ type Options struct {
 	// ConfigSettings are for all build backends, SettingsOf for that of one project, by its name or URL.
 	ConfigSettings   map[string][]string
 	SettingsOf       map[string]map[string][]string
+	BuildOffline     bool // let builds have no network, or fail
 	NoBuildIsolation bool // build in the environment itself, with what is installed there
 
 	Upload bool // send what a cache server lacked

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"os/exec"
 	"strconv"
 	"syscall"
@@ -16,3 +17,6 @@ func Run(cmd *exec.Cmd) error {
 	}
 	return cmd.Run()
 }
+
+// RunOffline would be Run without a network, which this system does not have.
+func RunOffline(*exec.Cmd) error { return &OfflineError{errors.ErrUnsupported} }
