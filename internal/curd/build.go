@@ -163,7 +163,7 @@ func (s *session) preparedMetadata(ctx context.Context, r *recipe) (md *metadata
 	return md, err
 }
 
-func (s *session) build(ctx context.Context, r *recipe, t *turn) (kept curds.Build, err error) {
+func (s *session) build(ctx context.Context, r *recipe, t *leased) (kept curds.Build, err error) {
 	err = s.work(ctx, r, t, func(b *build.Builder, src build.Source, out string, used *used) error {
 		result, err := b.Wheel(ctx, src, out)
 		if err != nil {
@@ -176,7 +176,7 @@ func (s *session) build(ctx context.Context, r *recipe, t *turn) (kept curds.Bui
 }
 
 // work hands a builder to a build, the source and a folder for the wheel, once fewer builds than cores are at work.
-func (s *session) work(ctx context.Context, r *recipe, t *turn, do func(b *build.Builder, src build.Source, out string, used *used) error) error {
+func (s *session) work(ctx context.Context, r *recipe, t *leased, do func(b *build.Builder, src build.Source, out string, used *used) error) error {
 	if err := s.startWork(ctx); err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ import (
 	"curdling/internal/record"
 )
 
-// turn is this run's right to build something that others wait for at a cache server; nil: nobody gave one.
-type turn struct {
+// leased is this run's right to build something that others wait for at a cache server; nil: nobody gave one.
+type leased struct {
 	place *place
 	lease *index.Lease
 }
@@ -29,7 +29,7 @@ func (s *session) shares(r *recipe) bool {
 
 // sharedBuild gives what a cache server has of a recipe, or what another machine builds of it at
 // this very time, and the turn to build it where it is ours.
-func (s *session) sharedBuild(ctx context.Context, r *recipe) (b curds.Build, found bool, t *turn, err error) {
+func (s *session) sharedBuild(ctx context.Context, r *recipe) (b curds.Build, found bool, t *leased, err error) {
 	if !s.shares(r) {
 		return b, false, nil, nil
 	}
@@ -43,7 +43,7 @@ func (s *session) sharedBuild(ctx context.Context, r *recipe) (b curds.Build, fo
 				return b, false, nil, err
 			case claim == nil:
 			case claim.Lease != nil:
-				return b, false, &turn{c, claim.Lease}, nil
+				return b, false, &leased{c, claim.Lease}, nil
 			default:
 				for _, f := range claim.Files {
 					b, why, err := s.takeBuild(ctx, c, r, f)
@@ -154,7 +154,7 @@ func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built inde
 }
 
 // give ends a turn: what was built goes to who waits for it, and where nothing was, they are told why.
-func (s *session) give(ctx context.Context, t *turn, r *recipe, b curds.Build, err error) {
+func (s *session) give(ctx context.Context, t *leased, r *recipe, b curds.Build, err error) {
 	if t == nil {
 		return
 	}
@@ -194,7 +194,7 @@ type sentKey struct {
 }
 
 // sharedMetadata gives the metadata of a source that another machine prepared, or the turn to prepare it.
-func (s *session) sharedMetadata(ctx context.Context, r *recipe) (md *metadata.Metadata, t *turn, err error) {
+func (s *session) sharedMetadata(ctx context.Context, r *recipe) (md *metadata.Metadata, t *leased, err error) {
 	if !s.shares(r) {
 		return nil, nil, nil
 	}
@@ -209,7 +209,7 @@ func (s *session) sharedMetadata(ctx context.Context, r *recipe) (md *metadata.M
 		case claim == nil || claim.Lease == nil && claim.Metadata == nil:
 			continue
 		case claim.Lease != nil:
-			return nil, &turn{c, claim.Lease}, nil
+			return nil, &leased{c, claim.Lease}, nil
 		}
 		md, err := metadata.Parse(claim.Metadata)
 		if err == nil && (r.project == "" || md.Name == r.project && (r.version.IsZero() || md.Version.Public().Compare(r.version.Public()) == 0)) {
@@ -221,7 +221,7 @@ func (s *session) sharedMetadata(ctx context.Context, r *recipe) (md *metadata.M
 }
 
 // giveMetadata ends a turn for metadata.
-func (s *session) giveMetadata(ctx context.Context, t *turn, r *recipe, text []byte, err error) {
+func (s *session) giveMetadata(ctx context.Context, t *leased, r *recipe, text []byte, err error) {
 	if t == nil {
 		return
 	}
