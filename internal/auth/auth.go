@@ -17,6 +17,11 @@
 // is enough for 256 bits of chance. A token stands for its user, may do no more
 // than that user may by name, and needs no password of his.
 //
+// Jobs of CI systems come with an ID token that their system signed; package oidc tells whom it stands for.
+//
+// Tokens and ID tokens may be bound to a scope of trust (package scope): then what they read and
+// upload is that scope's. All others are in scope.Main.
+//
 // What is wrong is counted, and who is wrong too often has to wait (see limiter).
 //
 // Limits: a file has at most 16 MiB, a password at most 1024 bytes.
@@ -27,6 +32,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"curdling/internal/oidc"
 )
 
 // Action is what somebody wants to do.
@@ -67,10 +74,12 @@ func (e *RepeatedError) Unwrap() error { return e.err }
 type Policy struct {
 	Users  *Users  // who has a password; nil: nobody
 	Tokens *Tokens // nil: there are none
+	// CI tells whom ID tokens stand for; nil: no ID token is taken.
+	CI *oidc.Issuers
 	// Uploaders may upload, and nobody else may. Nil: all may who are not named by Readers.
 	Uploaders *Names
 	// Readers may read, and so may those who may upload; nobody else may. Nil: all may.
 	Readers *Names
-	// AnonymousRead lets everybody read; credentials that come along are not looked at then.
+	// AnonymousRead lets everybody read; credentials that come along are looked at only for a scope to read.
 	AnonymousRead bool
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -9,11 +10,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"curdling/internal/oidc"
+	"curdling/internal/scope"
 )
 
 const (
 	rememberWrong    = time.Minute
-	maxAuthorization = 4 << 10 // bytes of the header
+	maxAuthorization = 24 << 10 // bytes of the header: an ID token of 16 KiB, in base64 once more
 )
 
 // Gate lets in by a policy. Make one with [NewGate]; it is safe for concurrent use.
@@ -35,7 +39,8 @@ type Gate struct {
 // Identity is somebody who was let in. It does not change.
 type Identity struct {
 	User  string // "" where nobody had to say who he is
-	Token string // ID of his token, "" for a password
+	Token string // ID of his token, "" for a password and an ID token
+	Scope string // that he reads and uploads into, "" is scope.Main
 
 	read, upload string   // why he may not, "" where he may
 	projects     []string // globs of what he may upload; nil: everything
@@ -48,6 +53,7 @@ type Identity struct {
 type basis struct {
 	users              *userTable
 	tokens             *tokenTable
+	ci                 *oidc.Rules
 	uploaders, readers *nameSet
 }
 
@@ -65,7 +71,7 @@ func (g *Gate) closed(b basis, action Action) bool {
 	if g.policy.AnonymousRead {
 		return action != Read
 	}
-	return b.users != nil || b.uploaders != nil || b.readers != nil || b.tokens != nil && b.tokens.closed
+	return b.users != nil || b.uploaders != nil || b.readers != nil || b.ci != nil || b.tokens != nil && b.tokens.closed
 }
 
 func (g *Gate) basis() (b basis) {
@@ -74,6 +80,9 @@ func (g *Gate) basis() (b basis) {
 	}
 	if g.policy.Tokens != nil {
 		b.tokens = g.policy.Tokens.file.Get()
+	}
+	if g.policy.CI != nil {
+		b.ci = g.policy.CI.Rules()
 	}
 	if g.policy.Uploaders != nil {
 		b.uploaders = g.policy.Uploaders.file.Get()
@@ -86,25 +95,21 @@ func (g *Gate) basis() (b basis) {
 
 // Authorize tells who sends this Authorization header (HTTP Basic or Bearer, ""
 // for none) from that address, and that he may do what action says. Else the error
-// wraps ErrUnauthenticated (in a *RepeatedError where they came before), or is a *ForbiddenError, with the identity, or a *LimitedError.
+// wraps ErrUnauthenticated (in a *RepeatedError where they came before), or is a *ForbiddenError, with the identity, a *LimitedError, or an
+// *oidc.UnreachableError where nobody can tell.
 func (g *Gate) Authorize(authorization string, from netip.Addr, action Action) (*Identity, error) {
 	b := g.basis()
 	if !g.closed(b, action) {
-		return nobody, nil
+		return g.passerBy(authorization, from, b), nil
 	}
 	if authorization == "" || len(authorization) > maxAuthorization {
 		return nil, ErrUnauthenticated
 	}
-	near := neighbourhood(from)
-	m := keyed(&g.key, authorization, near[:])
-	now := time.Now()
-	g.mu.RLock()
-	who := g.remembered[m]
-	g.mu.RUnlock()
-	if who == nil || who.basis != b || now.After(who.until) {
+	m, who := g.recall(authorization, from, b)
+	if who == nil {
 		var err error
 		if who, err = g.identify(authorization, from, b); errors.Is(err, ErrUnauthenticated) {
-			g.remember(m, &Identity{wrong: &RepeatedError{err}, basis: b, until: now.Add(rememberWrong)})
+			g.remember(m, &Identity{wrong: &RepeatedError{err}, basis: b, until: time.Now().Add(rememberWrong)})
 			return nil, err
 		} else if err != nil {
 			return nil, err
@@ -124,6 +129,40 @@ func (g *Gate) Authorize(authorization string, from netip.Addr, action Action) (
 	return who, nil
 }
 
+// passerBy is who comes where everybody may: nobody, but for who has a token that is bound to a scope, which is then
+// what he sees. What is wrong does not count here.
+func (g *Gate) passerBy(authorization string, from netip.Addr, b basis) *Identity {
+	if authorization == "" || len(authorization) > maxAuthorization || b.tokens == nil && b.ci == nil {
+		return nobody
+	}
+	m, who := g.recall(authorization, from, b)
+	if who == nil {
+		user, secret, _ := credentials(authorization)
+		var err error
+		if who, err = g.identifyToken(user, secret, b); who == nil || err != nil {
+			return nobody
+		}
+		g.remember(m, who)
+	}
+	if who.wrong != nil || who.read != "" || who.Scope == "" {
+		return nobody
+	}
+	return who
+}
+
+// recall gives whom these credentials were before, nil where that is not known or over.
+func (g *Gate) recall(authorization string, from netip.Addr, b basis) (mac, *Identity) {
+	near := neighbourhood(from)
+	m := keyed(&g.key, authorization, near[:])
+	g.mu.RLock()
+	who := g.remembered[m]
+	g.mu.RUnlock()
+	if who == nil || who.basis != b || time.Now().After(who.until) {
+		return m, nil
+	}
+	return m, who
+}
+
 func (g *Gate) remember(m mac, who *Identity) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -139,11 +178,13 @@ func (g *Gate) identify(authorization string, from netip.Addr, b basis) (*Identi
 	if !ok || secret == "" {
 		return nil, ErrUnauthenticated
 	}
-	if id, ok := parseToken(secret); ok {
-		return g.identifyToken(user, id, secret, from, b)
+	if who, err := g.identifyToken(user, secret, b); errors.Is(err, ErrUnauthenticated) {
+		return nil, g.wrong(from, err)
+	} else if who != nil || err != nil {
+		return who, err
 	}
 	if user == "" || user == tokenUser || b.users == nil || len(secret) > maxPassword || len(user) > maxPassword {
-		return nil, g.wrong(from, nil)
+		return nil, g.wrong(from, ErrUnauthenticated)
 	}
 	defer g.limiter.wait(user, from)()
 	attempt, wait := g.limiter.begin(user, from)
@@ -159,7 +200,19 @@ func (g *Gate) identify(authorization string, from netip.Addr, b basis) (*Identi
 	return who, nil
 }
 
-func (g *Gate) identifyToken(user, id, secret string, from netip.Addr, b basis) (*Identity, error) {
+// identifyToken finds out whose token a secret is; nil where it has the form of none.
+func (g *Gate) identifyToken(user, secret string, b basis) (*Identity, error) {
+	if id, ok := parseToken(secret); ok {
+		return b.ownToken(user, id, secret)
+	}
+	if b.ci != nil && oidc.Looks(secret) {
+		return b.idToken(secret)
+	}
+	return nil, nil
+}
+
+// ownToken is whom a token of [CreateToken] stands for.
+func (b basis) ownToken(user, id, secret string) (*Identity, error) {
 	var t *Token
 	if b.tokens != nil {
 		t = b.tokens.find(id, secret)
@@ -167,13 +220,13 @@ func (g *Gate) identifyToken(user, id, secret string, from netip.Addr, b basis) 
 	now := time.Now()
 	switch {
 	case t == nil:
-		return nil, g.wrong(from, fmt.Errorf("%w; the token %s is not known here, or was revoked", ErrUnauthenticated, id))
+		return nil, fmt.Errorf("%w; the token %s is not known here, or was revoked", ErrUnauthenticated, id)
 	case t.Expired(now):
-		return nil, g.wrong(from, fmt.Errorf("%w; the token %s expired at %s", ErrUnauthenticated, id, t.Expires.Format(time.RFC3339)))
+		return nil, fmt.Errorf("%w; the token %s expired at %s", ErrUnauthenticated, id, t.Expires.Format(time.RFC3339))
 	case user != "" && user != tokenUser && user != t.User:
-		return nil, g.wrong(from, fmt.Errorf("%w; the token %s is another user's: send it as %s", ErrUnauthenticated, id, tokenUser))
+		return nil, fmt.Errorf("%w; the token %s is another user's: send it as %s", ErrUnauthenticated, id, tokenUser)
 	}
-	who := &Identity{User: t.User, Token: t.ID, projects: t.Projects, basis: b, until: now.Add(rememberFor)}
+	who := &Identity{User: t.User, Token: t.ID, Scope: t.In, projects: t.Projects, basis: b, until: now.Add(rememberFor)}
 	if !t.Expires.IsZero() && t.Expires.Before(who.until) {
 		who.until = t.Expires.Add(-time.Nanosecond)
 	}
@@ -183,13 +236,36 @@ func (g *Gate) identifyToken(user, id, secret string, from netip.Addr, b basis) 
 	return who, nil
 }
 
+// idToken is whom a CI system's token stands for, with whatever user it came.
+func (b basis) idToken(secret string) (*Identity, error) {
+	ci, err := b.ci.Identify(context.Background(), secret) // which bounds the time itself
+	var bad *oidc.TokenError
+	if errors.As(err, &bad) {
+		return nil, fmt.Errorf("%w; the ID token is not believed: %w", ErrUnauthenticated, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	who := &Identity{User: ci.User, Scope: ci.Scope, projects: ci.Projects, basis: b, until: time.Now().Add(rememberFor)}
+	if ci.Until.Before(who.until) {
+		who.until = ci.Until
+	}
+	if who.Scope == scope.Main {
+		who.Scope = ""
+	}
+	switch who.read, who.upload = b.may(ci.User); {
+	case ci.Refused != "":
+		who.read, who.upload = ci.Refused, ci.Refused
+	case who.upload == "" && !ci.Upload:
+		who.upload = "the rule for " + ci.User + " is for reading only"
+	}
+	return who, nil
+}
+
 // wrong counts what is wrong against the address. A right token is never held up by that.
 func (g *Gate) wrong(from netip.Addr, err error) error {
 	if _, wait := g.limiter.begin("", from); wait > 0 {
 		return &LimitedError{wait}
-	}
-	if err == nil {
-		return ErrUnauthenticated
 	}
 	return err
 }
@@ -221,7 +297,7 @@ func (i *Identity) MayUpload(project string) error {
 			return nil
 		}
 	}
-	return &ForbiddenError{fmt.Sprintf("the token %s is for uploads of %s, not of %s", i.Token, strings.Join(i.projects, ", "), project)}
+	return &ForbiddenError{fmt.Sprintf("the token%s is for uploads of %s, not of %s", strings.TrimRight(" "+i.Token, " "), strings.Join(i.projects, ", "), project)}
 }
 
 // Limited tells that not every project may be uploaded.

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"curdling/internal/livefile"
+	"curdling/internal/scope"
 )
 
 // A token is curd_ and 57 digits and letters: an ID of 8, which may be known, a
@@ -35,10 +36,10 @@ const (
 	tokenUser = "__token__"
 )
 
-// Scope is what a token is good for.
+// Scope is what a token is good for: its rights. The scope of trust that it is bound to is [Token.In].
 type Scope string
 
-// The scopes.
+// The rights.
 const (
 	ScopeRead   Scope = "read"
 	ScopeUpload Scope = "upload" // and read
@@ -53,6 +54,8 @@ type Token struct {
 	SHA256   string    `json:"sha256"`             // of the token, in hex
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires,omitzero"` // zero: never
+	// In is the scope of trust that the token is bound to, as [scope.Check] allows; "" is scope.Main.
+	In string `json:"in,omitempty"`
 }
 
 // Expired tells whether the token's time is over.
@@ -60,7 +63,7 @@ func (t *Token) Expired(now time.Time) bool { return !t.Expires.IsZero() && !now
 
 // tokenFile is the file of tokens.
 type tokenFile struct {
-	Version int     `json:"version"` // 1
+	Version int     `json:"version"` // 1; 2 where a token is bound to a scope, which programs that know only 1 would not heed
 	Tokens  []Token `json:"tokens"`
 }
 
@@ -90,8 +93,8 @@ func parseTokens(b []byte, name string) ([]Token, error) {
 	if err := json.Unmarshal(b, &file); err != nil {
 		return nil, fmt.Errorf("%s is no file of tokens: %w", name, err)
 	}
-	if file.Version != 1 {
-		return nil, fmt.Errorf("%s is of version %d, and this program knows version 1", name, file.Version)
+	if file.Version != 1 && file.Version != 2 {
+		return nil, fmt.Errorf("%s is of version %d, and this program knows versions 1 and 2", name, file.Version)
 	}
 	ids := make(map[string]bool)
 	for i := range file.Tokens {
@@ -116,7 +119,12 @@ func parseTokens(b []byte, name string) ([]Token, error) {
 // check looks at what a person says of a token.
 func (t *Token) check() error {
 	if t.Scope != ScopeRead && t.Scope != ScopeUpload {
-		return fmt.Errorf("the scope is %q; a token may %s or %s", string(t.Scope), ScopeRead, ScopeUpload)
+		return fmt.Errorf("%q is no right of a token: it may %s or %s", string(t.Scope), ScopeRead, ScopeUpload)
+	}
+	if t.In != "" {
+		if err := scope.Check(t.In); err != nil {
+			return err
+		}
 	}
 	if t.Scope == ScopeRead && len(t.Projects) > 0 {
 		return errors.New("a token that may read reads all projects; name projects for one that may upload")
@@ -129,13 +137,16 @@ func (t *Token) check() error {
 	return checkUser(t.User)
 }
 
-// CreateToken makes a token as t says (User, Scope, Projects, Expires) and notes
+// CreateToken makes a token as t says (User, Scope, Projects, Expires, In) and notes
 // it in the file, which is made where it is missing. secret is the token itself.
 func CreateToken(ctx context.Context, path string, t Token) (secret string, created Token, err error) {
 	t.Created = time.Now().UTC().Truncate(time.Second)
 	t.Projects = slices.Clone(t.Projects)
 	for i, glob := range t.Projects {
 		t.Projects[i] = normalGlob(glob)
+	}
+	if t.In == scope.Main {
+		t.In = ""
 	}
 	if err := t.check(); err != nil {
 		return "", Token{}, err
@@ -185,7 +196,11 @@ func changeTokens(ctx context.Context, path string, edit func([]Token) ([]Token,
 		if tokens == nil {
 			tokens = []Token{}
 		}
-		b, err := json.MarshalIndent(tokenFile{Version: 1, Tokens: tokens}, "", "  ")
+		file := tokenFile{Version: 1, Tokens: tokens}
+		if slices.ContainsFunc(tokens, func(t Token) bool { return t.In != "" }) {
+			file.Version = 2
+		}
+		b, err := json.MarshalIndent(file, "", "  ")
 		return append(b, '\n'), err
 	})
 }

@@ -166,6 +166,8 @@ func TestTokenFile(t *testing.T) {
 		"glob":     {User: "a", Scope: ScopeUpload, Projects: []string{"["}},
 		"no glob":  {User: "a", Scope: ScopeUpload, Projects: []string{""}},
 		"reader":   {User: "a", Scope: ScopeRead, Projects: []string{"x"}},
+		"path":     {User: "a", Scope: ScopeRead, In: "../pr-1"},
+		"capitals": {User: "a", Scope: ScopeRead, In: "PR-1"},
 	} {
 		if _, _, err := CreateToken(t.Context(), path, bad); err == nil {
 			t.Errorf("%s is taken", name)
@@ -177,7 +179,7 @@ func TestTokenFile(t *testing.T) {
 	}
 	for name, content := range map[string]string{
 		"empty":      "",
-		"version":    `{"version":2}`,
+		"version":    `{"version":3}`,
 		"twice":      strings.Replace(string(good), tokens[1].ID, tokens[0].ID, 1),
 		"id":         strings.Replace(string(good), tokens[1].ID, "x", 1),
 		"sha256":     strings.Replace(string(good), tokens[1].SHA256, "x", 1),
