@@ -77,9 +77,13 @@ func sameFile(a, b string) bool {
 		x.Build == y.Build && fmt.Sprint(x.Tags) == fmt.Sprint(y.Tags)
 }
 
-// KeepAttestations keeps them beside the file, which must be held. Those that are there already stay.
+// KeepAttestations keeps them beside the file, which must be held. Those that are there already stay, and to a file
+// that the scope above holds nothing is added from below.
 func (u *Upload) KeepAttestations(ctx context.Context, attestations []byte) error {
 	c, key := u.catalog, u.Filename+AttestationsSuffix
+	if u.above != nil && u.above.File(u.Filename) != nil {
+		return nil
+	}
 	err := c.store.Create(ctx, key, bytes.NewReader(attestations), int64(len(attestations)))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s: %w", key, err)

@@ -60,6 +60,8 @@ type Config struct {
 	VerifyEvery time.Duration
 	// Removed is told of each file that was evicted or put aside; may be nil.
 	Removed func(Removal)
+	// Scope is the one that this is the catalog of, "" is scope.Main.
+	Scope string
 	// Guest is for a short visit while a server may be using the same store: the state is added to, and never
 	// written anew.
 	Guest bool
@@ -100,6 +102,7 @@ type Catalog struct {
 
 	sweep, verifyEvery time.Duration
 	removed            func(Removal)
+	scope              string
 
 	maxSize     int64
 	evicting    sync.Mutex   // one at a time
@@ -145,7 +148,7 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 		names:   []dist.Name{},
 		renamed: make(map[dist.Name]bool),
 
-		maxSize: config.MaxSize, sweep: config.Sweep, verifyEvery: config.VerifyEvery, removed: config.Removed,
+		maxSize: config.MaxSize, sweep: config.Sweep, verifyEvery: config.VerifyEvery, removed: config.Removed, scope: config.Scope,
 		files:    make(map[string]*File),
 		sidecars: make(map[string]*sidecar),
 		builds:   make(map[buildKey][]*Build),

@@ -155,12 +155,16 @@ func (p *Project) Updated() (t time.Time) {
 // query, and how many there are; at most limit names. First comes the one of that
 // name, then those whose name begins so, then those whose name contains it all.
 func (c *Catalog) Search(query string, limit int) (found []dist.Name, total int) {
+	names, _ := c.Names()
+	return search(names, c.Project, query, limit)
+}
+
+func search(names []dist.Name, project func(dist.Name) *Project, query string, limit int) (found []dist.Name, total int) {
 	written := strings.Fields(strings.ToLower(query))
 	words := make([]string, len(written)) // as names have them
 	for i, word := range written {
 		words[i] = strings.NewReplacer("_", "-", ".", "-").Replace(word)
 	}
-	names, _ := c.Names()
 	if len(words) == 0 {
 		return names[:min(limit, len(names))], len(names)
 	}
@@ -175,7 +179,7 @@ func (c *Catalog) Search(query string, limit int) (found []dist.Name, total int)
 		case containsAll(string(name), words):
 			ranked[2] = append(ranked[2], name)
 		default:
-			p := c.Project(name)
+			p := project(name)
 			if p == nil {
 				continue
 			}

@@ -110,7 +110,8 @@ func (c *Catalog) Evictable(size int64) []Candidate {
 
 // Removal tells of a file that was taken out of what is held.
 type Removal struct {
-	Action           string // "evict" or "quarantine"
+	Action           string // "evict", "quarantine", or "scope-remove" of a whole scope
+	Scope            string // "" is scope.Main
 	Filename, SHA256 string // SHA256 is "" where nothing was known of the file
 	Size             int64
 	Why              string
@@ -119,6 +120,7 @@ type Removal struct {
 // told tells of a removal.
 func (c *Catalog) told(r Removal) {
 	if c.removed != nil {
+		r.Scope = c.scope
 		c.removed(r)
 	}
 }
@@ -136,7 +138,7 @@ func (c *Catalog) Evict(ctx context.Context, x Candidate) error {
 		c.drop(x.Filename + suffix)
 	}
 	c.log.Info("evicted", "file", x.Filename, "bytes", x.Size, "why", x.Why, "uses", x.Uses, "last_used", x.LastUsed)
-	c.told(Removal{"evict", x.Filename, x.SHA256, x.Size, string(x.Why)})
+	c.told(Removal{Action: "evict", Filename: x.Filename, SHA256: x.SHA256, Size: x.Size, Why: string(x.Why)})
 	return nil
 }
 

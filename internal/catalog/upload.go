@@ -41,6 +41,7 @@ type Upload struct {
 	Record, Signature []byte
 
 	catalog *Catalog
+	above   *Catalog // of the scope above, whose names and statuses count more; nil: none
 	spooled *os.File
 }
 
@@ -106,11 +107,15 @@ func (u *Upload) Discard() {
 // which there is no room a *QuotaError.
 func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) {
 	c := u.catalog
-	if held := c.File(u.Filename); held != nil && c.unchanged(ctx, held.info()) {
+	for _, holder := range []*Catalog{u.above, c} {
+		held := holder.stillHeld(ctx, u.Filename)
+		if held == nil {
+			continue
+		}
 		if err := u.allowed(held.Name); err != nil {
 			return false, err
 		}
-		if err := u.compare(held, from.User); err != nil || u.Record == nil || held.Build != nil {
+		if err := u.compare(held, from.User); err != nil || holder != c || u.Record == nil || held.Build != nil {
 			return false, err
 		}
 		return false, u.keepRecord(ctx) // which a crash left out
@@ -119,7 +124,7 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	if err := errors.Join(c.takes(f.Name), u.allowed(f.Name)); err != nil {
+	if err := errors.Join(u.above.takes(f.Name), c.takes(f.Name), u.allowed(f.Name)); err != nil {
 		return false, err
 	}
 	if _, err := u.spooled.Seek(0, io.SeekStart); err != nil {
@@ -158,6 +163,17 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 	c.put(f)
 	c.journal.append(f)
 	return true, nil
+}
+
+// stillHeld gives a file that is held and lies in the store as it did; nil where there is none. A nil catalog holds nothing.
+func (c *Catalog) stillHeld(ctx context.Context, filename string) *File {
+	if c == nil {
+		return nil
+	}
+	if held := c.File(filename); held != nil && c.unchanged(ctx, held.info()) {
+		return held
+	}
+	return nil
 }
 
 func (u *Upload) allowed(project dist.Name) error {
