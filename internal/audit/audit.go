@@ -28,6 +28,7 @@ type Entry struct {
 	Status    int       `json:"status,omitempty"`    // HTTP's; 201 is a new file, 200 one that was held, from 400 on it was refused
 	User      string    `json:"user,omitempty"`      // who did it; of a program on the server's own machine, the system's user
 	Token     string    `json:"token,omitempty"`     // ID of the token that he used, or that it is about
+	Scope     string    `json:"scope,omitempty"`     // of trust, that it happened in
 	File      string    `json:"file,omitempty"`      // name
 	SHA256    string    `json:"sha256,omitempty"`    // of the file, in hex, as far as it came
 	Size      int64     `json:"size,omitempty"`      // of the file, in bytes

@@ -144,9 +144,24 @@ const admitTime = 15 * time.Second
 
 // Admit tells whether somebody may put a file here, and where it comes from: an
 // upstream's file is taken with the upstream's bytes alone, else the error is
-// a *[ConflictError]. It is an *[Error] where that cannot be found out now.
+// a *[ConflictError]. It is an *[Error] where that cannot be found out now. The name of an upstream's file is written
+// down as the upstream's.
 func (m *Mirror) Admit(ctx context.Context, filename, sha256 string) (catalog.From, error) {
-	var none catalog.From
+	from, name, err := m.published(ctx, filename, sha256)
+	if err != nil || from.Upstream == "" {
+		return from, err
+	}
+	return from, m.claim(name)
+}
+
+// Published is [Mirror.Admit] for a file that will lie below what is held here, and says nothing of whose a name is.
+func (m *Mirror) Published(ctx context.Context, filename, sha256 string) (catalog.From, error) {
+	from, _, err := m.published(ctx, filename, sha256)
+	return from, err
+}
+
+// published gives where a file comes from, and its project's name; the zero value is of what no upstream publishes.
+func (m *Mirror) published(ctx context.Context, filename, sha256 string) (from catalog.From, of dist.Name, err error) {
 	ctx, cancel := context.WithTimeout(ctx, admitTime)
 	defer cancel()
 	for _, name := range candidates(filename) {
@@ -156,7 +171,7 @@ func (m *Mirror) Admit(ctx context.Context, filename, sha256 string) (catalog.Fr
 				if err == nil {
 					err = &Error{m.upstreams[0].Name, errors.New("it does not answer, so that nobody knows whether it publishes this file; try again later")}
 				}
-				return none, err
+				return from, "", err
 			}
 			continue // private, or nobody knows it: from now on it is private
 		}
@@ -165,9 +180,9 @@ func (m *Mirror) Admit(ctx context.Context, filename, sha256 string) (catalog.Fr
 			continue
 		}
 		if f.SHA256 != "" && f.SHA256 != sha256 {
-			return none, &ConflictError{filename, page.Upstream, f.SHA256, sha256}
+			return from, "", &ConflictError{filename, page.Upstream, f.SHA256, sha256}
 		}
-		return catalog.From{Upstream: page.Upstream, UploadTime: f.UploadTime}, m.claim(name)
+		return catalog.From{Upstream: page.Upstream, UploadTime: f.UploadTime}, name, nil
 	}
-	return none, nil
+	return from, "", nil
 }

@@ -257,6 +257,9 @@ func (m *Mirror) isPrivate(name dist.Name, held bool) bool {
 	return !m.claims.has(name) && !matches(m.public, name)
 }
 
+// Private tells that a name of which something is held is asked of no upstream.
+func (m *Mirror) Private(name dist.Name) bool { return m.isPrivate(name, true) }
+
 // claim writes down that a name is an upstream's, unless it became private.
 func (m *Mirror) claim(name dist.Name) error {
 	if m.isPrivate(name, m.catalog.Project(name) != nil) {

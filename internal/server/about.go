@@ -79,7 +79,7 @@ func (x *about) size() int {
 
 // about tells what the metadata of a version says. What cannot be read is left
 // out and told to the log.
-func (s *Server) about(ctx context.Context, release []*catalog.File) *about {
+func (s *shelf) about(ctx context.Context, release []*catalog.File) *about {
 	f := release[max(0, slices.IndexFunc(release, func(f *catalog.File) bool { return f.HasMetadata }))]
 	if known := s.abouts.get(f.SHA256); known != nil {
 		return known
@@ -106,7 +106,7 @@ func (s *Server) about(ctx context.Context, release []*catalog.File) *about {
 }
 
 // metadata reads a file's own; nil where it has none that can be read.
-func (s *Server) metadata(ctx context.Context, f *catalog.File) (*metadata.Metadata, error) {
+func (s *shelf) metadata(ctx context.Context, f *catalog.File) (*metadata.Metadata, error) {
 	if f.HasMetadata {
 		text, _, err := s.catalog.Metadata(ctx, f.Filename)
 		if err != nil {
@@ -174,7 +174,7 @@ type dependency struct {
 	When   string // its marker
 }
 
-func (s *Server) dependencies(requires []requirement.Requirement) []dependency {
+func (s *shelf) dependencies(requires []requirement.Requirement) []dependency {
 	var list []dependency
 	for _, r := range requires {
 		d := dependency{Name: r.Name, Held: s.catalog.Project(r.Name) != nil, When: short(r.Marker.String())}

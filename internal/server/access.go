@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"curdling/internal/audit"
@@ -12,8 +13,8 @@ import (
 	"curdling/internal/store"
 )
 
-// allow lets a handler run for those who may.
-func (s *Server) allow(action auth.Action, h handler) handler {
+// allow lets a handler run for those who may, with what they see.
+func (s *Server) allow(action auth.Action, h shelved) handler {
 	return func(w *response, r *http.Request) error {
 		authorization := ""
 		if values := r.Header["Authorization"]; len(values) > 0 {
@@ -24,14 +25,22 @@ func (s *Server) allow(action auth.Action, h handler) handler {
 		if err != nil {
 			return err
 		}
-		return h(w, r)
+		if who.Scope == "" {
+			return h(s.main, w, r)
+		}
+		shelf, release, err := s.shelf(who.Scope, action)
+		if err != nil {
+			return err
+		}
+		defer release()
+		return h(shelf, w, r)
 	}
 }
 
 // upload lets a handler of uploads run for those who may, and has the audit log
 // know of what was refused. What was kept [Server.keep] tells it.
-func (s *Server) upload(h handler) handler {
-	h = s.allow(auth.Upload, h)
+func (s *Server) upload(handle shelved) handler {
+	h := s.allow(auth.Upload, handle)
 	return func(w *response, r *http.Request) error {
 		if err := s.audit.Ready(); err != nil {
 			return unaudited(err, "nothing was kept")
@@ -68,7 +77,7 @@ func (w *response) entry(r *http.Request) audit.Entry {
 	e := *w.upload
 	e.Action = "upload"
 	if w.who != nil {
-		e.User, e.Token = w.who.User, w.who.Token
+		e.User, e.Token, e.Scope = w.who.User, w.who.Token, w.who.Scope
 	}
 	e.Remote = remoteAddr(r).String()
 	if w.peer != r.RemoteAddr {
@@ -158,6 +167,11 @@ func makePrivate(h http.Header) {
 			h["Cache-Control"] = []string{"private" + rest}
 		}
 	}
+}
+
+// varyByUser tells caches that what is answered depends on who asks.
+func varyByUser(h http.Header) {
+	h["Vary"] = append(slices.Clone(h["Vary"]), "Authorization") // the value may be shared
 }
 
 // CheckPathPrefix tells whether links can begin with a prefix: "" or one like /pypi.

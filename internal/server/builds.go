@@ -82,12 +82,31 @@ func (s *Server) buildRoutes(routes map[string]methods) {
 	if s.builds.Leases == nil {
 		return
 	}
-	claim := methods{http.MethodPut: s.allow(auth.Upload, s.heartbeat), http.MethodDelete: s.allow(auth.Upload, s.endLease)}
-	routes["/builds/{from}/{key}"] = methods{http.MethodPost: s.allow(auth.Read, s.askBuild)}
+	claim := methods{http.MethodPut: s.allow(auth.Upload, mains(s.heartbeat)), http.MethodDelete: s.allow(auth.Upload, mains(s.endLease))}
+	routes["/builds/{from}/{key}"] = methods{http.MethodPost: s.allow(auth.Read, ofMain(s.askBuild))}
 	routes["/builds/{from}/{key}/{lease}"] = claim
-	routes["/builds/{from}/{key}/metadata"] = methods{http.MethodPost: s.allow(auth.Read, s.askMetadata),
-		http.MethodGet: s.allow(auth.Read, s.getBuildMetadata), http.MethodPut: s.upload(s.putBuildMetadata)}
+	routes["/builds/{from}/{key}/metadata"] = methods{http.MethodPost: s.allow(auth.Read, ofMain(s.askMetadata)),
+		http.MethodGet: s.allow(auth.Read, ofMain(s.getBuildMetadata)), http.MethodPut: s.upload(mains(s.putBuildMetadata))}
 	routes["/builds/{from}/{key}/metadata/{lease}"] = claim
+}
+
+// errBelow keeps who is bound to a scope below main from what main's machines rely on: a lease that he holds, or
+// metadata that he sent, would be theirs.
+var errBelow = &auth.ForbiddenError{Reason: "builds are shared among those of the scope main; who is bound to another builds for himself"}
+
+// ofMain is a handler that tells everybody of main.
+func ofMain(h handler) shelved {
+	return func(_ *shelf, w *response, r *http.Request) error { return h(w, r) }
+}
+
+// mains is a handler for those who are in main alone.
+func mains(h handler) shelved {
+	return func(x *shelf, w *response, r *http.Request) error {
+		if x.scope != "" {
+			return errBelow
+		}
+		return h(w, r)
+	}
 }
 
 // buildName is FROM/KEY of a path.
@@ -216,6 +235,9 @@ func (s *Server) mayBuild(w *response, r *http.Request, q index.BuildQuestion) (
 		return nil, err
 	}
 	w.who = who
+	if who.Scope != "" {
+		return errBelow, nil
+	}
 	if !who.Limited() {
 		return nil, nil
 	}

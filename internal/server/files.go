@@ -21,7 +21,7 @@ const (
 )
 
 // getFile serves a file, or what lies beside it.
-func (s *Server) getFile(w *response, r *http.Request) error {
+func (s *shelf) getFile(w *response, r *http.Request) error {
 	filename := strings.TrimPrefix(r.URL.Path, "/p/")
 	switch {
 	case strings.HasSuffix(filename, ".whl"): // most
@@ -56,7 +56,7 @@ func (s *Server) count(w *response, r *http.Request, err error) {
 }
 
 // sendFile sends a file, a small one from memory.
-func (s *Server) sendFile(w *response, r *http.Request, filename string) error {
+func (s *shelf) sendFile(w *response, r *http.Request, filename string) error {
 	f, err := s.catalog.Offered(filename)
 	if s.mirror != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -104,7 +104,7 @@ func isConditional(r *http.Request) bool {
 }
 
 // readSmall opens a small file, and reads it where it was not read before.
-func (s *Server) readSmall(r *http.Request, f *catalog.File, p *prepared, known *variant) (*variant, error) {
+func (s *shelf) readSmall(r *http.Request, f *catalog.File, p *prepared, known *variant) (*variant, error) {
 	content, _, err := s.catalog.Open(r.Context(), f.Filename)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (s *Server) readSmall(r *http.Request, f *catalog.File, p *prepared, known 
 var octets = []string{"application/octet-stream"}
 
 // send sends a file, or the ranges of it that are asked for.
-func (s *Server) send(w *response, r *http.Request, filename string) error {
+func (s *shelf) send(w *response, r *http.Request, filename string) error {
 	content, f, err := s.catalog.Open(r.Context(), filename)
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (s *Server) send(w *response, r *http.Request, filename string) error {
 }
 
 // getMetadata serves a wheel's METADATA.
-func (s *Server) getMetadata(w *response, r *http.Request, filename string) error {
+func (s *shelf) getMetadata(w *response, r *http.Request, filename string) error {
 	f, err := s.catalog.Offered(filename)
 	if s.mirror != nil && errors.Is(err, fs.ErrNotExist) {
 		return s.mirroredMetadata(w, r, filename)
@@ -171,7 +171,7 @@ func (s *Server) getMetadata(w *response, r *http.Request, filename string) erro
 }
 
 // getSidecar serves what lies beside a file. It may change.
-func (s *Server) getSidecar(w *response, r *http.Request, key, contentType string) error {
+func (s *shelf) getSidecar(w *response, r *http.Request, key, contentType string) error {
 	content, err := s.catalog.Sidecar(r.Context(), key)
 	if err != nil {
 		return err

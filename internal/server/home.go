@@ -26,7 +26,7 @@ func searched(r *http.Request) string {
 }
 
 // home is the page: what this is, how to use it, and what is here.
-func (s *Server) home(w *response, r *http.Request) error {
+func (s *shelf) home(w *response, r *http.Request) error {
 	query := searched(r)
 	number, err := strconv.Atoi(cmp.Or(r.URL.Query().Get("page"), "1"))
 	if err != nil || number < 1 || number > mostPages {
@@ -72,7 +72,7 @@ type found struct {
 }
 
 // find answers the search while typing: {"total": 12, "projects": [...]} with the best few.
-func (s *Server) find(w *response, r *http.Request) error {
+func (s *shelf) find(w *response, r *http.Request) error {
 	names, total := s.catalog.Search(searched(r), mostFound)
 	answer := struct {
 		Total    int     `json:"total"`

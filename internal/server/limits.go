@@ -235,8 +235,8 @@ func (s *Server) admit(w *response, r *http.Request) error {
 }
 
 // bounded bounds how many uploads there are at once and how long one takes, and counts them.
-func (s *Server) bounded(h handler) handler {
-	return func(w *response, r *http.Request) (err error) {
+func (s *Server) bounded(h shelved) shelved {
+	return func(x *shelf, w *response, r *http.Request) (err error) {
 		if s.uploads != nil {
 			select {
 			case s.uploads <- struct{}{}:
@@ -250,7 +250,7 @@ func (s *Server) bounded(h handler) handler {
 		if s.uploadTimeout > 0 {
 			w.until = time.Now().Add(s.uploadTimeout)
 		}
-		err = h(w, r)
+		err = h(x, w, r)
 		result := "created"
 		switch status := w.status; {
 		case err != nil && classify(err).Status == http.StatusConflict:

@@ -19,15 +19,20 @@ const staleStatus = "curd-server; hit; ttl=-1; detail=upstream-silent"
 const filesBeside = "../../p/"
 
 // mirroredProject serves the page of what an upstream publishes, with what is held laid over it.
-func (s *Server) mirroredProject(w *response, r *http.Request, name dist.Name) error {
-	page, stale, err := s.mirror.Page(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	if stale {
-		w.Header().Set("Cache-Status", staleStatus)
-	}
+func (s *shelf) mirroredProject(w *response, r *http.Request, name dist.Name) error {
 	p := s.catalog.Project(name)
+	var page *mirror.Page
+	if !s.catalog.Below(name) || !s.mirror.Private(name) { // a name that is the scope's own does not mix either
+		var stale bool
+		var err error
+		if page, stale, err = s.mirror.Page(r.Context(), name); err != nil {
+			return err
+		}
+		if stale {
+			w.Header().Set("Cache-Status", staleStatus)
+		}
+		p = s.catalog.Project(name)
+	}
 	if page == nil && p == nil {
 		s.memory.drop(r.URL.Path)
 		return refuse(http.StatusNotFound, "no file of "+clip(string(name))+" is held here, and no upstream knows it")
@@ -56,7 +61,7 @@ type overlay struct {
 }
 
 // sendMirrored sends a file that is not held, while it arrives from its upstream.
-func (s *Server) sendMirrored(w *response, r *http.Request, filename string) error {
+func (s *shelf) sendMirrored(w *response, r *http.Request, filename string) error {
 	if r.Method == http.MethodHead {
 		f, err := s.mirror.Find(r.Context(), filename)
 		if err != nil {
@@ -112,7 +117,7 @@ func (a arriving) Read(p []byte) (int, error) {
 }
 
 // mirroredMetadata sends METADATA of a wheel that is not held.
-func (s *Server) mirroredMetadata(w *response, r *http.Request, filename string) error {
+func (s *shelf) mirroredMetadata(w *response, r *http.Request, filename string) error {
 	text, err := s.mirror.Metadata(r.Context(), filename)
 	if errors.Is(err, mirror.ErrHeld) {
 		text, _, err = s.catalog.Metadata(r.Context(), filename)

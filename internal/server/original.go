@@ -12,7 +12,7 @@ import (
 )
 
 // apiList is the original's list of names.
-func (s *Server) apiList(w *response, r *http.Request) error {
+func (s *shelf) apiList(w *response, r *http.Request) error {
 	names, _ := s.catalog.Names()
 	return sendJSON(w, http.StatusOK, names)
 }
@@ -30,7 +30,7 @@ type apiURL struct {
 }
 
 // apiProject is the original's list of releases.
-func (s *Server) apiProject(w *response, r *http.Request) error {
+func (s *shelf) apiProject(w *response, r *http.Request) error {
 	p, err := s.project(r)
 	if err != nil || p.Status == catalog.Quarantined {
 		return sendJSON(w, http.StatusNotFound, map[string]string{"status": "error"})
@@ -65,7 +65,7 @@ func sendJSON(w *response, status int, value any) error {
 var suffix = regexp.MustCompile(`^(.*);\s*(~?)([a-z0-9]+)\s*$`)
 
 // search sends the best file for a requirement.
-func (s *Server) search(w *response, r *http.Request) error {
+func (s *shelf) search(w *response, r *http.Request) error {
 	query := r.PathValue("requirement")
 	fits := func(f *catalog.File) bool { return f.Build == nil || f.Build.Plain }
 	if m := suffix.FindStringSubmatch(query); m != nil {

@@ -15,6 +15,7 @@ import (
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
 	"curdling/internal/mirror"
+	"curdling/internal/oidc"
 	"curdling/internal/store"
 )
 
@@ -51,6 +52,7 @@ func classify(err error) problem {
 		limited  *auth.LimitedError
 		denied   *auth.ForbiddenError
 		unnoted  *auditError
+		issuer   *oidc.UnreachableError
 	)
 	status, detail := http.StatusInternalServerError, "the server could not do it; its log says why"
 	switch {
@@ -62,6 +64,10 @@ func classify(err error) problem {
 		status, detail = http.StatusForbidden, err.Error()
 	case errors.As(err, &limited):
 		status, detail = http.StatusTooManyRequests, err.Error()
+	case errors.As(err, &issuer):
+		status, detail = http.StatusServiceUnavailable, err.Error()+"; try again in a moment"
+	case errors.Is(err, catalog.ErrBusy):
+		status, detail = http.StatusServiceUnavailable, err.Error()
 	case errors.As(err, &unnoted):
 		status, detail = unnoted.problem()
 	case errors.As(err, &invalid):

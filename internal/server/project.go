@@ -41,7 +41,7 @@ type shownVersion struct {
 }
 
 // projectPage shows a project by one version: the latest, or the one that the path names.
-func (s *Server) projectPage(w *response, r *http.Request) error {
+func (s *shelf) projectPage(w *response, r *http.Request) error {
 	p, err := s.project(r)
 	if err != nil {
 		return err

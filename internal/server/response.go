@@ -66,6 +66,9 @@ func (w *response) WriteHeader(status int) {
 		if w.who != nil && w.who.User != "" {
 			makePrivate(w.Header())
 		}
+		if w.who != nil && w.who.Scope != "" {
+			varyByUser(w.Header())
+		}
 		if time.Since(w.begun) > w.stall/8 { // else the time that the request came with will do
 			w.putOff()
 		}

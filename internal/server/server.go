@@ -64,10 +64,11 @@ const (
 // Config says what to serve.
 type Config struct {
 	Catalog   *catalog.Catalog
-	Mirror    *mirror.Mirror // nil mirrors nothing
-	Policy    auth.Policy    // the zero value lets everybody do everything
-	MaxUpload int64          // bytes of one file; 0 is DefaultMaxUpload
-	Log       *slog.Logger   // nil is silent; at debug level it is told each request
+	Scopes    *catalog.Scopes // below what Catalog holds; nil: who is bound to one may do nothing
+	Mirror    *mirror.Mirror  // nil mirrors nothing
+	Policy    auth.Policy     // the zero value lets everybody do everything
+	MaxUpload int64           // bytes of one file; 0 is DefaultMaxUpload
+	Log       *slog.Logger    // nil is silent; at debug level it is told each request
 
 	Audit       *audit.Log   // is told of each upload; nil: nothing is
 	Certificate *Certificate // for TLS; nil: plain HTTP
@@ -93,6 +94,8 @@ type Config struct {
 // Server is an http.Handler. Make one with [New].
 type Server struct {
 	catalog   *catalog.Catalog
+	shelves   shelves
+	main      *shelf
 	mirror    *mirror.Mirror // nil: none
 	gate      *auth.Gate
 	audit     *audit.Log
@@ -110,9 +113,7 @@ type Server struct {
 	pageControl string
 
 	simplePage, file direct // the two that are asked for most
-	memory           *memory
 	choices          choices
-	list             atomic.Pointer[listPages]
 	abouts           *abouts
 
 	builds  Builds
@@ -144,7 +145,6 @@ func New(config Config) *Server {
 		maxUpload: cmp.Or(config.MaxUpload, DefaultMaxUpload),
 		log:       cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
 		stall:     stallTimeout,
-		memory:    newMemory(memoryLimit),
 		abouts:    newAbouts(),
 
 		builds:  config.Builds,
@@ -171,8 +171,10 @@ func New(config Config) *Server {
 	// Caches may keep a page as long as they ask each time whether it is still right.
 	s.immutable = []string{"public, max-age=31536000, immutable"}
 	s.pageControl = "public, max-age=0, must-revalidate"
-	s.simplePage = direct{s.allow(auth.Read, s.simpleProject), s.metrics.route("/simple/{project}")}
-	s.file = direct{s.allow(auth.Read, s.getFile), s.metrics.route("/p/{file}")}
+	s.main = newShelf(s, catalog.NewView(config.Catalog, nil), "", memoryLimit)
+	s.shelves.scopes = config.Scopes
+	s.simplePage = direct{s.allow(auth.Read, (*shelf).simpleProject), s.metrics.route("/simple/{project}")}
+	s.file = direct{s.allow(auth.Read, (*shelf).getFile), s.metrics.route("/p/{file}")}
 	mux := http.NewServeMux()
 	for path, methods := range s.routes() {
 		mux.Handle(path, s.dispatch(path, methods))
@@ -193,37 +195,37 @@ type handler func(w *response, r *http.Request) error
 type methods map[string]handler
 
 func (s *Server) routes() map[string]methods {
-	get := func(h handler) methods { return methods{http.MethodGet: s.allow(auth.Read, h)} }
-	form, put := s.upload(s.bounded(s.postForm)), s.upload(s.bounded(s.putFile))
+	get := func(h shelved) methods { return methods{http.MethodGet: s.allow(auth.Read, h)} }
+	form, put := s.upload(s.bounded((*shelf).postForm)), s.upload(s.bounded((*shelf).putFile))
 	if s.readOnly {
 		form, put = takesNone, takesNone
 	}
-	metrics := s.allow(auth.Read, s.getMetrics)
+	metrics := s.allow(auth.Read, (*shelf).getMetrics)
 	if s.metricsOpen {
 		metrics = s.getMetrics
 	}
 	routes := map[string]methods{
-		"/{$}":                   {http.MethodGet: s.allow(auth.Read, s.home), http.MethodPost: form},
+		"/{$}":                   {http.MethodGet: s.allow(auth.Read, (*shelf).home), http.MethodPost: form},
 		"/legacy":                {http.MethodPost: form},
 		"/legacy/{$}":            {http.MethodPost: form},
-		"/search":                get(s.find),
+		"/search":                get((*shelf).find),
 		"/style.css":             {http.MethodGet: s.asset},
 		"/page.js":               {http.MethodGet: s.asset},
 		"/icon.svg":              {http.MethodGet: s.asset},
-		"/project/{project}":     get(s.projectPage),
-		"/project/{project}/{$}": get(s.projectPage),
+		"/project/{project}":     get((*shelf).projectPage),
+		"/project/{project}/{$}": get((*shelf).projectPage),
 
-		"/project/{project}/{version}": get(s.projectPage),
+		"/project/{project}/{version}": get((*shelf).projectPage),
 
-		"/simple":               get(s.simpleList),
-		"/simple/{$}":           get(s.simpleList),
+		"/simple":               get((*shelf).simpleList),
+		"/simple/{$}":           get((*shelf).simpleList),
 		"/simple/{project}":     {http.MethodGet: s.simplePage.handler},
 		"/simple/{project}/{$}": {http.MethodGet: s.simplePage.handler},
 		"/p/{file}":             {http.MethodGet: s.file.handler, http.MethodPut: put},
-		"/api":                  get(s.apiList),
-		"/api/{$}":              get(s.apiList),
-		"/api/{project}":        get(s.apiProject),
-		"/s/{requirement}":      get(s.search),
+		"/api":                  get((*shelf).apiList),
+		"/api/{$}":              get((*shelf).apiList),
+		"/api/{project}":        get((*shelf).apiProject),
+		"/s/{requirement}":      get((*shelf).search),
 		"/healthz":              {http.MethodGet: healthy},
 		"/readyz":               {http.MethodGet: s.ready},
 		"/metrics":              {http.MethodGet: metrics},
@@ -389,7 +391,7 @@ func healthy(w *response, r *http.Request) error {
 }
 
 // project gives the project that a path names, in any spelling.
-func (s *Server) project(r *http.Request) (*catalog.Project, error) {
+func (s *shelf) project(r *http.Request) (*catalog.Project, error) {
 	name, err := dist.ParseName(r.PathValue("project"))
 	if err == nil {
 		if p := s.catalog.Project(name); p != nil {

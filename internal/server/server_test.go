@@ -68,6 +68,7 @@ type options struct {
 	store       func(*disk.Store) store.Store // puts faults between
 	configure   func(*Config)
 	connections Connections
+	scopes      bool // below what the site holds
 }
 
 func newSite(t testing.TB, o options, wheels ...wheeltest.Wheel) *site {
@@ -107,6 +108,10 @@ func newSite(t testing.TB, o options, wheels ...wheeltest.Wheel) *site {
 		}
 	}
 	server := Config{Catalog: held, Policy: policy, MaxUpload: o.maxUpload, Log: log}
+	if o.scopes {
+		server.Scopes = catalog.NewScopes(catalog.ScopesConfig{Main: held, Folder: folder, Log: log})
+		t.Cleanup(server.Scopes.Close)
+	}
 	if o.configure != nil {
 		o.configure(&server)
 	}

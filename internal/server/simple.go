@@ -28,7 +28,7 @@ var formTypes = [forms][2]string{
 }
 
 // simpleProject serves a project's page.
-func (s *Server) simpleProject(w *response, r *http.Request) error {
+func (s *shelf) simpleProject(w *response, r *http.Request) error {
 	raw := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/simple/"), "/")
 	p := s.catalog.Project(dist.Name(raw))
 	if p == nil || s.mirror != nil || r.URL.Path[len(r.URL.Path)-1] != '/' {
@@ -40,7 +40,7 @@ func (s *Server) simpleProject(w *response, r *http.Request) error {
 }
 
 // otherProject answers for what is not the path of a project that is held.
-func (s *Server) otherProject(w *response, r *http.Request, raw string) error {
+func (s *shelf) otherProject(w *response, r *http.Request, raw string) error {
 	name, err := dist.ParseName(raw)
 	if err != nil {
 		return refuse(http.StatusNotFound, clip(raw)+" is no name of a project")
@@ -56,7 +56,7 @@ func (s *Server) otherProject(w *response, r *http.Request, raw string) error {
 }
 
 // simpleList serves the list of all projects.
-func (s *Server) simpleList(w *response, r *http.Request) error {
+func (s *shelf) simpleList(w *response, r *http.Request) error {
 	if !strings.HasSuffix(r.URL.Path, "/") {
 		return movedTo(w, r, "/simple/")
 	}
@@ -72,7 +72,7 @@ func (s *Server) simpleList(w *response, r *http.Request) error {
 }
 
 // simple serves a page in the form and encoding that the client wants.
-func (s *Server) simple(w *response, r *http.Request, p *prepared, render func(contentType string) ([]byte, error)) error {
+func (s *shelf) simple(w *response, r *http.Request, p *prepared, render func(contentType string) ([]byte, error)) error {
 	accept := headerOf(r, "Accept")
 	if r.URL.RawQuery != "" {
 		if format := r.URL.Query().Get("format"); format != "" {

@@ -32,7 +32,7 @@ func takesNone(w *response, _ *http.Request) error {
 // putFile takes a file: the raw body, or the original client's form, whose field
 // is named like the file. Before it the form may have the record of a build and its signature, in fields
 // that are named as they lie beside the file.
-func (s *Server) putFile(w *response, r *http.Request) error {
+func (s *shelf) putFile(w *response, r *http.Request) error {
 	content, err := s.body(w, r)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *Server) putFile(w *response, r *http.Request) error {
 }
 
 // postForm takes a file as twine, uv, poetry and flit send it.
-func (s *Server) postForm(w *response, r *http.Request) error {
+func (s *shelf) postForm(w *response, r *http.Request) error {
 	content, err := s.body(w, r)
 	if err != nil {
 		return err
@@ -180,7 +180,7 @@ func (s *Server) body(w *response, r *http.Request) (io.Reader, error) {
 }
 
 // receive takes the bytes of a file that may be uploaded.
-func (s *Server) receive(w *response, filename string, content io.Reader) (*catalog.Upload, error) {
+func (s *shelf) receive(w *response, filename string, content io.Reader) (*catalog.Upload, error) {
 	w.upload.File = clip(filename)
 	// What project a source distribution is of, its name alone cannot always tell.
 	if f, err := dist.ParseFilename(filename, ""); err == nil && f.Kind == dist.Wheel {
@@ -206,11 +206,15 @@ func (s *Server) tooLarge() error {
 }
 
 // keep has a file held, and attestations that came with it, and says so.
-func (s *Server) keep(w *response, r *http.Request, u *catalog.Upload, attestations ...[]byte) error {
+func (s *shelf) keep(w *response, r *http.Request, u *catalog.Upload, attestations ...[]byte) error {
 	from := catalog.From{}
 	if s.mirror != nil {
+		admit := s.mirror.Admit
+		if s.scope != "" {
+			admit = s.mirror.Published // what lies below main makes no name an upstream's or private
+		}
 		var err error
-		if from, err = s.mirror.Admit(r.Context(), u.Filename, u.SHA256); err != nil {
+		if from, err = admit(r.Context(), u.Filename, u.SHA256); err != nil {
 			return err
 		}
 	}
@@ -227,7 +231,7 @@ func (s *Server) keep(w *response, r *http.Request, u *catalog.Upload, attestati
 	status := http.StatusOK
 	if created {
 		status = http.StatusCreated
-		s.log.Info("uploaded", "file", u.Filename, "bytes", u.Size, "sha256", u.SHA256, "user", w.user(), "remote", r.RemoteAddr)
+		s.log.Info("uploaded", "file", u.Filename, "bytes", u.Size, "sha256", u.SHA256, "user", w.user(), "scope", s.scope, "remote", r.RemoteAddr)
 	}
 	entry := w.entry(r)
 	entry.Status = status
