@@ -23,6 +23,7 @@ import (
 
 	"curdling/internal/curds"
 	"curdling/internal/dist"
+	"curdling/internal/oidc/oidctest"
 	"curdling/internal/wheel/wheeltest"
 )
 
@@ -43,6 +44,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
 			env.Values[running] = new(*process)
+			env.Values[issuing] = new(*oidctest.Issuer)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -56,6 +58,9 @@ func TestScripts(t *testing.T) {
 			"until":  scriptUntil,
 			"rot":    scriptRot,
 			"cached": scriptCached,
+
+			"issuer":  scriptIssuer,
+			"idtoken": scriptIDToken,
 		},
 	})
 }

@@ -27,7 +27,7 @@ func (o *upkeepOptions) add(flags *pflag.FlagSet) {
 // noteRemovals writes to the audit log what was evicted or put aside, by a user or by the server itself, "".
 func noteRemovals(to *audit.Log, user string, log *slog.Logger) func(catalog.Removal) {
 	return func(r catalog.Removal) {
-		err := to.Write(audit.Entry{Action: r.Action, User: user, File: r.Filename, SHA256: r.SHA256, Size: r.Size, Remote: "local", Detail: r.Why})
+		err := to.Write(audit.Entry{Action: r.Action, User: user, Scope: r.Scope, File: r.Filename, SHA256: r.SHA256, Size: r.Size, Remote: "local", Detail: r.Why})
 		if err != nil {
 			log.Error("a removal cannot be noted in the audit log", "file", r.Filename, "action", r.Action, "err", err)
 		}

@@ -66,6 +66,7 @@ type options struct {
 	limitOptions
 	watchOptions
 	curdsOptions
+	scopeOptions
 }
 
 func newRoot() *cobra.Command {
@@ -97,8 +98,11 @@ called like a command is served as ./NAME.`,
   curd-server -u users wheels
 
   # everybody may read, a token may upload
-  curd-server token create --user ci --scope upload wheels
+  curd-server token create --user ci --may upload wheels
   curd-server --anonymous-read wheels
+
+  # main for the jobs of main, a scope of its own for each pull request
+  curd-server --oidc /etc/curd-server/oidc.toml wheels
 
   # also what the default index has: fetched once, when it is asked for
   curd-server --upstream pypi --private 'acme-*' wheels
@@ -121,7 +125,7 @@ called like a command is served as ./NAME.`,
 			if o.directory == "" {
 				return errNoDirectory
 			}
-			if err := o.check(); err != nil {
+			if err := errors.Join(o.accessOptions.check(), o.scopeOptions.check()); err != nil {
 				return err
 			}
 			return serve(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -147,6 +151,7 @@ called like a command is served as ./NAME.`,
 	o.limitOptions.add(flags)
 	o.watchOptions.add(flags)
 	o.curdsOptions.add(flags)
-	root.AddCommand(newConfig(root), newHealth(root, &o), newMan(), newYank(), newVerify(), newGC(), newToken())
+	o.scopeOptions.add(flags)
+	root.AddCommand(newConfig(root), newHealth(root, &o), newMan(), newYank(), newVerify(), newGC(), newToken(), newScopes())
 	return root
 }

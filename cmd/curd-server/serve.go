@@ -60,6 +60,11 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	defer func() { err = cmp.Or(err, held.Close()) }()
 
+	if holding.folder != nil {
+		config.Scopes = o.scopes(held, holding.folder, config.Audit, log)
+		defer config.Scopes.Close()
+	}
+
 	mirrored, err := o.openMirror(held, holding.folder, log)
 	if err != nil {
 		return err
@@ -79,6 +84,9 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 			log.Error("changes made by hand will not be seen", "err", err)
 		}
 	})
+	if scopes := config.Scopes; scopes != nil {
+		watching.Go(func() { scopes.Run(ctx) })
+	}
 	// What the start took of memory goes back to the system.
 	defer time.AfterFunc(2*time.Second, debug.FreeOSMemory).Stop()
 	greet(stdout, o, listener, held.Stats().Projects)
@@ -115,8 +123,10 @@ func (o *options) serverConfig(log *slog.Logger) (config server.Config, err erro
 	if err := o.configure(&config, own, log); err != nil {
 		return config, err
 	}
-	config.Policy, err = o.policy(own, o.userDB, log)
-	return config, err
+	if config.Policy, err = o.policy(own, o.userDB, log); err != nil {
+		return config, err
+	}
+	return config, o.issuers(&config.Policy, log)
 }
 
 // heed looks at files anew at SIGHUP, until ctx is done.

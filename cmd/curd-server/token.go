@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +16,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"curdling/internal/audit"
 	"curdling/internal/auth"
+	"curdling/internal/scope"
 )
 
 func newToken() *cobra.Command {
@@ -43,20 +46,25 @@ func newTokenCreate() *cobra.Command {
 	var (
 		files   accessFiles
 		t       auth.Token
-		scope   string
+		may     string
 		expires string
 	)
 	cmd := &cobra.Command{
-		Use:   "create --user NAME [--scope read|upload] [--project GLOB] [--expires WHEN] DIRECTORY",
+		Use:   "create --user NAME [--may read|upload] [--project GLOB] [--in SCOPE] [--expires WHEN] DIRECTORY",
 		Short: "create a token, and show it this once",
 		Example: `  # a token for CI that may upload what is called acme-... for 90 days
-  curd-server token create --user ci --scope upload --project 'acme-*' --expires 90d wheels
+  curd-server token create --user ci --may upload --project 'acme-*' --expires 90d wheels
 
   # what only reads
-  curd-server token create --user laptop wheels`,
+  curd-server token create --user laptop wheels
+
+  # for the jobs of a pull request: main to read, a scope of its own to upload into
+  curd-server token create --user pr-123 --may upload --in pr-123 --expires 7d wheels`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			t.Scope = auth.Scope(scope)
+			if t.Scope = auth.Scope(may); t.Scope != auth.ScopeRead && t.Scope != auth.ScopeUpload {
+				return usageError{fmt.Errorf("--may %.80q: a token may %s or %s; a scope of trust is named by --in", may, auth.ScopeRead, auth.ScopeUpload)}
+			}
 			if t.Expires, err = parseExpiry(expires, time.Now()); err != nil {
 				return usageError{err}
 			}
@@ -70,7 +78,14 @@ func newTokenCreate() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&t.User, "user", "", "`NAME` that the token stands for; he needs no password")
-	flags.StringVar(&scope, "scope", string(auth.ScopeRead), "read, or upload (and read)")
+	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "scope" { // as --may was called before there were scopes of trust
+			name = "may"
+		}
+		return pflag.NormalizedName(name)
+	})
+	flags.StringVar(&may, "may", string(auth.ScopeRead), "`RIGHT`: read, or upload (and read)")
+	flags.StringVar(&t.In, "in", "", "`SCOPE` of trust below main, like pr-123: it reads main and that one, and uploads into that one alone (default main)")
 	flags.StringSliceVar(&t.Projects, "project", nil, "upload only projects that match `GLOB`, like acme-* (repeatable; default all)")
 	flags.StringVar(&expires, "expires", "never", "`WHEN` it ends: after 90d, 12h or 2w, on 2027-03-31 (its last day, UTC), at an RFC 3339 time, or never")
 	files.add(flags)
@@ -111,6 +126,9 @@ func describe(t auth.Token) string {
 	if t.Scope == auth.ScopeUpload {
 		what += " and upload " + projects(t)
 	}
+	if t.In != "" {
+		what += " in the scope " + t.In
+	}
 	if t.Expires.IsZero() {
 		return what + ", without an end"
 	}
@@ -144,7 +162,7 @@ func newTokenList() *cobra.Command {
 				return nil
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tUSER\tSCOPE\tPROJECTS\tCREATED\tEXPIRES")
+			fmt.Fprintln(w, "ID\tUSER\tMAY\tPROJECTS\tSCOPE\tCREATED\tEXPIRES")
 			for _, t := range tokens {
 				ends, what := "never", "-"
 				if !t.Expires.IsZero() {
@@ -156,7 +174,7 @@ func newTokenList() *cobra.Command {
 				if t.Scope == auth.ScopeUpload {
 					what = projects(t)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.User, t.Scope, what, t.Created.Format(time.RFC3339), ends)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.User, t.Scope, what, cmp.Or(t.In, scope.Main), t.Created.Format(time.RFC3339), ends)
 			}
 			return w.Flush()
 		},
