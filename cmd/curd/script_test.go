@@ -58,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"sdist":   makeSdist,
 			"project": makeProject,
 			"serve":   serve,
+			"jobs":    serveJobs,
 			"deadend": deadEnd,
 			"dying":   serveDying,
 			"peer":    servePeer,
