@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -127,4 +128,19 @@ func FuzzRules(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestManual: the rules that the manual shows are rules.
+func TestManual(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/server.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(text), "```toml\n[[issuer]]")
+	example, _, found := strings.Cut(example, "```")
+	rules, err := parseRules([]byte("[[issuer]]" + example))
+	if err != nil || !found || len(rules.issuers) != 2 {
+		t.Errorf("%+v %v", rules, err)
+	}
 }
