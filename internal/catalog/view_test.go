@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"curdling/internal/dist"
+	"curdling/internal/record/recordtest"
 	"curdling/internal/store/disk"
 	"curdling/internal/wheel/wheeltest"
 )
@@ -410,5 +411,49 @@ func ago(t *testing.T, since time.Duration, paths ...string) {
 		if err := os.Chtimes(path, then, then); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestViewRecords: a scope adds nothing to a build that main holds, and of another one of the same it has the evidence itself.
+func TestViewRecords(t *testing.T) {
+	t.Parallel()
+	s, main, _ := openScopes(t, ScopesConfig{})
+	name, wheel, text := recordtest.Build(t, "acme", "3.11.1", "main's", nil)
+	if created, err := uploadInto(t.Context(), s, "", name, wheel); !created || err != nil {
+		t.Fatal(err)
+	}
+	view, release, err := s.View("pr-1", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	send := func(content, record []byte) error {
+		u, err := view.Receive(name, bytes.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Discard()
+		u.Record = record
+		created, err := u.Keep(t.Context(), From{})
+		if created {
+			t.Error("it was kept")
+		}
+		return err
+	}
+	if err := send(wheel, text); err != nil {
+		t.Error(err)
+	}
+	for _, key := range []string{name + RecordSuffix, name + SignatureSuffix} {
+		if _, err := view.Sidecar(t.Context(), key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is served: %v", key, err)
+		}
+	}
+	_, other, record := recordtest.Build(t, "acme", "3.11.1", "another's", nil)
+	var conflict *ConflictError
+	if err := send(other, record); !errors.As(err, &conflict) {
+		t.Error(err)
+	}
+	if _, all := main.Evidence(name); all != 0 {
+		t.Errorf("main counts %d that came from below", all)
 	}
 }
