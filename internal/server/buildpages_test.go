@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,6 +38,7 @@ func TestBuildsOnPages(t *testing.T) {
 	}
 	plain, wheel, text1 := recordtest.Build(t, "foo", "3.11.1", "plain", nil)
 	special, other, text2 := recordtest.Build(t, "foo", "3.11.1", "special", func(r *record.Record) { r.With.Settings = map[string][]string{"a": {"b"}} })
+	_, again, text3 := recordtest.Build(t, "foo", "3.11.1", "other bytes", nil)
 	for _, up := range []struct {
 		name        string
 		wheel, text []byte
@@ -46,6 +48,7 @@ func TestBuildsOnPages(t *testing.T) {
 		{plain, wheel, text1, http.StatusOK},
 		{special, other, text2, http.StatusCreated},
 		{plain, other, text1, http.StatusConflict},
+		{plain, again, text3, http.StatusConflict},
 	} {
 		if got := put(up.name, up.wheel, up.text); got != up.want {
 			t.Errorf("PUT %s: %d, want %d", up.name, got, up.want)
@@ -68,6 +71,36 @@ func TestBuildsOnPages(t *testing.T) {
 	}
 	if got := text(t, s.get("/api/foo")); strings.Contains(got, special) || !strings.Contains(got, plain) {
 		t.Errorf("the original's list: %s", got)
+	}
+	// Each time that a build is fetched, somebody did not build.
+	for range 2 {
+		if r := s.get("/p/" + plain); r.StatusCode != http.StatusOK {
+			t.Error(r.Status)
+		}
+	}
+	var stats struct {
+		Saved     Saved
+		ByProject []savedProject `json:"by_project"`
+		ByDay     []savedDay     `json:"by_day"`
+	}
+	if err := json.Unmarshal([]byte(text(t, s.get("/api/stats"))), &stats); err != nil {
+		t.Fatal(err)
+	}
+	want := Saved{Builds: 2, Seconds: 120, Bytes: int64(2 * len(wheel))}
+	if stats.Saved != want || len(stats.ByProject) != 1 || stats.ByProject[0] != (savedProject{"foo", want}) || len(stats.ByDay) != 1 || stats.ByDay[0].Saved != want {
+		t.Errorf("saved %+v", stats)
+	}
+	if got := text(t, s.get("/metrics")); !strings.Contains(got, `curd_server_saved_build_seconds_total{project="foo"} 120`) {
+		t.Error("the metrics do not tell")
+	}
+	shown := text(t, s.get("/project/foo"))
+	for _, want := range []string{"built in 1 min, on Python 3.11.1", "2, 2 min of work", "/p/" + plain + ".build.json", "--config-settings a=b", "1, which were put aside"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("the page does not tell %q", want)
+		}
+	}
+	if got := text(t, s.get("/")); !strings.Contains(got, "Time spared</dt><dd>2 min") {
+		t.Error("the first page does not tell")
 	}
 	// The project's own wheel takes the build's place.
 	own := wheeltest.Wheel{Name: "foo", Version: "1.0"}

@@ -54,6 +54,8 @@ type Counters struct {
 
 	hits, misses, bytes, uploads atomic.Int64 // of this run
 
+	savings savings
+
 	mu      sync.Mutex
 	base    Counts // what all runs counted, without what this one did not write yet
 	written Counts // of this run, and in base
@@ -67,6 +69,7 @@ func OpenCounters(path string, log *slog.Logger) *Counters {
 	if c.base, err = readCounts(path); err != nil {
 		log.Warn("what was counted before is lost", "err", err)
 	}
+	c.savings.open(filepath.Join(filepath.Dir(path), "savings.json"), log)
 	return c
 }
 
@@ -99,6 +102,7 @@ func (c *Counters) Keep(ctx context.Context) {
 // Save adds what was counted since the last time to what the file has, which
 // another server on the same folder may have changed.
 func (c *Counters) Save() {
+	c.savings.save()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	run := c.Run()

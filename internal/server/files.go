@@ -36,6 +36,11 @@ func (s *shelf) getFile(w *response, r *http.Request) error {
 	}
 	err := s.sendFile(w, r, filename)
 	s.count(w, r, err)
+	if r.Method == http.MethodGet && err == nil && w.status == http.StatusOK {
+		if f := s.catalog.File(filename); f != nil && f.Build != nil {
+			s.counters.savings.add(f)
+		}
+	}
 	return err
 }
 

@@ -37,11 +37,12 @@ func (s *shelf) home(w *response, r *http.Request) error {
 		frame
 		Stats            catalog.Stats
 		Counts           Counts
+		Saved            Saved
 		Newest, Projects []*catalog.Project
 		Total            int
 		First, Last      int          // numbers of those that are listed
 		Before, After    template.URL // queries of the neighbouring pages, "" for none
-	}{frame: s.frame(r, "curdling"), Stats: s.catalog.Stats(), Counts: s.counters.Snapshot(), Total: total, First: mostListed*(number-1) + 1}
+	}{frame: s.frame(r, "curdling"), Stats: s.catalog.Stats(), Counts: s.counters.Snapshot(), Saved: s.counters.savings.all(), Total: total, First: mostListed*(number-1) + 1}
 	page.Home, page.Query = true, query
 	for _, name := range names[min(len(names), page.First-1):] {
 		if p := s.catalog.Project(name); p != nil {

@@ -65,6 +65,7 @@ func newMetrics(s *Server, version string) *metrics {
 	m.registry.MustRegister(m.requests, m.seconds, m.sent, m.uploads, m.refused, m.errors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(held(s, version)...)
+	m.registry.MustRegister(&s.counters.savings)
 	if s.mirror != nil {
 		m.registry.MustRegister(mirrored{s.mirror})
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
 	"curdling/internal/readme"
+	"curdling/internal/record"
 	"curdling/internal/tag"
 	"curdling/internal/version"
 )
@@ -22,6 +24,7 @@ const (
 type shownFile struct {
 	*catalog.File
 	tag.Words
+	Record *record.Record // of a build; nil: it is none, or cannot be read
 }
 
 // fileGroup are a version's files for one family of systems.
@@ -75,10 +78,12 @@ func (s *shelf) projectPage(w *response, r *http.Request) error {
 		Readme    readme.Readme
 		Whole     bool // the description as far as it can be shown
 		Requires  []dependency
+		Saved     Saved
+		Conflicts int // other builds that were sent of those in Groups
 	}{
 		frame: s.frame(r, string(p.Name)+" "+shown.Version.String()+" · curdling"), Project: p,
 		Version: shown.Version, Newest: p.Latest()[0].Version, Latest: latest, Yanked: allYanked(release),
-		File: shown, Published: lastOf(release), Groups: groups(release), About: s.about(r.Context(), release),
+		File: shown, Published: lastOf(release), About: s.about(r.Context(), release),
 	}
 	limit := mostVersions
 	query := r.URL.Query()
@@ -89,12 +94,30 @@ func (s *shelf) projectPage(w *response, r *http.Request) error {
 	if page.Whole && page.Readme.Cut {
 		page.Readme = page.About.whole
 	}
-	if p.Status == catalog.Quarantined {
-		page.Groups = nil // nothing of it may be had
+	if p.Status != catalog.Quarantined { // else nothing of it may be had
+		page.Groups = groups(release, func(f *catalog.File) *record.Record { return s.recordOf(r.Context(), f) })
+		for _, f := range release {
+			of, _ := s.Server.catalog.Evidence(f.Filename)
+			page.Conflicts += of
+		}
 	}
+	page.Saved = s.counters.savings.of(p.Name)
 	page.Versions, page.More = versions(p, shown.Version, limit)
 	page.Requires = s.dependencies(page.About.requires)
 	return s.html(w, r, http.StatusOK, "project.html", page)
+}
+
+// recordOf reads the record of a build; nil where there is none.
+func (s *Server) recordOf(ctx context.Context, f *catalog.File) *record.Record {
+	if f.Build == nil {
+		return nil
+	}
+	text, err := s.catalog.Sidecar(ctx, f.Filename+record.Suffix)
+	if err != nil {
+		return nil // it goes at this moment
+	}
+	r, _ := record.Parse(text) // the catalog could
+	return r
 }
 
 // releaseOf gives the files of a version in any spelling, or nil.
@@ -129,14 +152,14 @@ func versions(p *catalog.Project, shown version.Version, limit int) (list []show
 // families are the groups of files in their order.
 var families = []string{"Any system", "Linux", "macOS", "Windows", "Other systems", "Source"}
 
-func groups(release []*catalog.File) []fileGroup {
+func groups(release []*catalog.File, recordOf func(*catalog.File) *record.Record) []fileGroup {
 	byFamily := make(map[string][]shownFile)
 	for _, f := range release {
 		words := tag.Words{Family: "Source"}
 		if f.Kind == dist.Wheel {
 			words = tag.Describe(f.Tags)
 		}
-		byFamily[words.Family] = append(byFamily[words.Family], shownFile{f, words})
+		byFamily[words.Family] = append(byFamily[words.Family], shownFile{f, words, recordOf(f)})
 	}
 	var list []fileGroup
 	for _, family := range families {

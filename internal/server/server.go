@@ -10,6 +10,7 @@
 //	PUT /p/FILE                an upload: the raw body, or a form whose field is named like the file
 //	POST / and /legacy/        an upload as twine sends it
 //	GET /api/ and /api/NAME    the original's lists
+//	GET /api/stats             what is held, was served, and what builds saved
 //	GET /s/REQUIREMENT         the best file for a requirement
 //	POST /builds/FROM/KEY      a build that all need, the lease to make it, or news of who makes it (builds.go)
 //	GET /healthz               that the server lives; needs no password
@@ -224,6 +225,7 @@ func (s *Server) routes() map[string]methods {
 		"/p/{file}":             {http.MethodGet: s.file.handler, http.MethodPut: put},
 		"/api":                  get((*shelf).apiList),
 		"/api/{$}":              get((*shelf).apiList),
+		"/api/stats":            get((*shelf).stats),
 		"/api/{project}":        get((*shelf).apiProject),
 		"/s/{requirement}":      get((*shelf).search),
 		"/healthz":              {http.MethodGet: healthy},

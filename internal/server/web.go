@@ -28,15 +28,17 @@ var web embed.FS
 // templates are parsed when the first page is made.
 var templates = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
-		"size":    size,
-		"count":   count,
-		"plural":  plural,
-		"percent": func(part float64) string { return strconv.Itoa(int(100*part)) + "%" }, // 99.9% is not all
-		"clean":   readme.Clean,
-		"upper":   func(s string) string { return strings.ToUpper(s[:min(1, len(s))]) + s[min(1, len(s)):] },
-		"date":    func(t time.Time) string { return t.UTC().Format("2006-01-02") },
-		"time":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"asset":   assetPath,
+		"size":     size,
+		"count":    count,
+		"plural":   plural,
+		"count64":  func(n int64) string { return count(int(n)) },
+		"duration": duration,
+		"percent":  func(part float64) string { return strconv.Itoa(int(100*part)) + "%" }, // 99.9% is not all
+		"clean":    readme.Clean,
+		"upper":    func(s string) string { return strings.ToUpper(s[:min(1, len(s))]) + s[min(1, len(s)):] },
+		"date":     func(t time.Time) string { return t.UTC().Format("2006-01-02") },
+		"time":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"asset":    assetPath,
 	}).ParseFS(web, "web/*.html"))
 })
 
@@ -191,4 +193,18 @@ func size(bytes int64) string {
 		prefix++
 	}
 	return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
+}
+
+// duration writes a time for people, in two units at most: "3 h 20 min".
+func duration(d time.Duration) string {
+	minutes := int(d.Minutes())
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case minutes < 60:
+		return fmt.Sprintf("%d min", minutes)
+	case minutes < 48*60:
+		return fmt.Sprintf("%d h %d min", minutes/60, minutes%60)
+	}
+	return plural(minutes/60/24, "day")
 }
