@@ -64,14 +64,14 @@ func done(r *curd.Report, did string) string {
 	return text
 }
 
-// saved says what the caches spared: "the caches saved 12.3 MiB of downloads and 2 builds of 1m20s".
+// saved says what the caches spared: "the caches saved 12.3 MiB of downloads and 2 builds, which took 1m20s where done".
 func saved(s curd.Saved) string {
 	var parts []string
 	if s.Bytes > 0 {
 		parts = append(parts, fmt.Sprintf("% .1f of downloads", decor.SizeB1024(s.Bytes)))
 	}
 	if s.Builds > 0 {
-		parts = append(parts, fmt.Sprintf("%s of %s", count(s.Builds, "build"), s.Time.Round(time.Second/10)))
+		parts = append(parts, fmt.Sprintf("%s, which took %s where done", count(s.Builds, "build"), s.Time.Round(time.Second/10)))
 	}
 	if parts == nil {
 		return ""

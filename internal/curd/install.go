@@ -78,7 +78,7 @@ func (s *session) plan(report *Report, chosen []prepared, kept []dist.Name, ther
 		f := p.choice.File
 		done := Installed{
 			Name: f.Name, Version: f.Version, Origin: p.origin, File: f, Direct: p.direct,
-			Requested: p.choice.Requested, Extras: p.choice.Extras, Metadata: p.metadata,
+			Requested: p.choice.Requested, Extras: p.choice.Extras, Saved: p.saved, Metadata: p.metadata,
 		}
 		stays[f.Name] = true
 		if old, replaces := there[f.Name]; replaces {

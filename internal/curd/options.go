@@ -186,6 +186,7 @@ type Installed struct {
 	Direct    *install.DirectURL // where it was required by URL
 	Requested bool               // by the user
 	Extras    []dist.Name        // that were asked for
+	Saved     Saved              // what the caches spared for it
 	Metadata  *metadata.Metadata // nil in a dry run where nobody had to read it
 }
 
