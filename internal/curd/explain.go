@@ -39,7 +39,7 @@ func ExplainBuilds(ctx context.Context, o Options, name dist.Name) ([]Explained,
 		}
 		seen[r.Wheel.SHA256] = true
 		f.BuiltFrom, f.BuildKey = r.From.SHA256, r.Key
-		all = append(all, Explained{Record: r, At: at, Misfit: cmp.Or(src.otherwise(f), s.misfit(r))})
+		all = append(all, Explained{Record: r, At: at, Misfit: cmp.Or(src.otherwise(f), s.misfit(r, src.python))})
 	}
 	for _, b := range s.own.AllBuilds() {
 		if r, err := record.Parse(b.Record); err == nil {

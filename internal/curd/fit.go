@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"curdling/internal/build"
 	"curdling/internal/dist"
@@ -63,6 +65,7 @@ func (s *session) rename(ctx context.Context, r *recipe, result *build.Result, u
 		if rec, err = newRecord(r, result, used, needs); err != nil {
 			return "", nil, err
 		}
+		s.keepSystems(r.python, rec.Needs.Needs)
 		buildTag = rec.BuildTag()
 	}
 	filename := dist.WheelFilename(old.Name, old.Version, buildTag, tags)
@@ -127,6 +130,18 @@ func (s *session) retagged(old dist.File, py *python.Interpreter, needs fit.Need
 	return tags, nil
 }
 
+// keepSystems takes out of a record's needs the libraries that this machine, which built the wheel, has not: they come with other
+// wheels, whatever machine installs it.
+func (s *session) keepSystems(py *python.Interpreter, needs fit.Needs) {
+	for _, f := range needs.Files {
+		for _, lack := range s.host.Lacks(needs, fit.Place{Arch: f.Machine, Python: py.Executable}) {
+			if lack.Version == "" {
+				delete(f.Libraries, lack.Library)
+			}
+		}
+	}
+}
+
 func needsOf(tree wheel.Tree) (fit.Needs, error) {
 	paths := make([]string, len(tree.Manifest.Files))
 	for i, f := range tree.Manifest.Files {
@@ -135,31 +150,83 @@ func needsOf(tree wheel.Tree) (fit.Needs, error) {
 	return fit.Read(tree.Dir, paths)
 }
 
-// checkFit sees whether this machine has what a wheel for linux_ARCH needs, which another machine
-// built: no policy stands for it. If not, something else is chosen in its place. What was required by its URL is the user's choice.
-func (s *source) checkFit(p *prepared, tree wheel.Tree) error {
-	f := p.choice.File
-	if f.Kind != dist.Wheel || p.origin == URL {
-		return nil
+// checkFit sees whether this machine has what the wheels need that other machines built. What does not
+// fit is not chosen again: something else is, in its place. What was required by its URL is the user's choice.
+func (s *source) checkFit(all []prepared) error {
+	beside := sync.OnceValue(func() map[string]bool { return s.filesBeside(all) })
+	var errs []error
+	for _, p := range all {
+		f := p.choice.File
+		if f.Kind != dist.Wheel || p.origin == URL || !isBuild(f) {
+			continue
+		}
+		needs, err := needsOf(p.item.Tree)
+		if err != nil {
+			s.log("build").Info("what it needs cannot be seen", "wheel", f.Filename, "err", err)
+			continue
+		}
+		for _, arch := range s.python.Target.Archs() {
+			lacks := s.host.Lacks(needs, fit.Place{Arch: arch, Python: s.python.Executable, Beside: func(library string) bool { return beside()[library] }})
+			if len(lacks) > 0 {
+				errs = append(errs, s.refuse(f, lacks[0]))
+				break
+			}
+		}
 	}
-	arch, ok := strings.CutPrefix(f.Tags[0].Platform, "linux_")
-	if !ok {
-		return nil
+	return failures(errs)
+}
+
+// symbolsLack tells which symbol of a fetched build is not to be had here, "" if none. Of the libraries its record has told.
+func (s *session) symbolsLack(ctx context.Context, sha256 string, py *python.Interpreter) (why string, err error) {
+	tree, err := s.own.Tree(ctx, sha256)
+	if err != nil {
+		return "", err
 	}
 	needs, err := needsOf(tree)
 	if err != nil {
-		s.log("build").Info("what it needs cannot be seen", "wheel", f.Filename, "err", err)
-		return nil
+		return "what it needs cannot be seen: " + err.Error(), nil
 	}
-	lacks := s.host.Lacks(needs, arch)
-	if len(lacks) == 0 {
-		return nil
+	for _, arch := range py.Target.Archs() {
+		for _, lack := range s.host.Lacks(needs, fit.Place{Arch: arch, Python: py.Executable}) {
+			if lack.Symbol != "" {
+				return "its wheel does not work on this machine: " + lack.String(), nil
+			}
+		}
 	}
-	why := lacks[0].String()
+	return "", nil
+}
+
+func (s *source) refuse(f dist.File, lack fit.Lack) error {
 	if s.Lock != nil {
-		return fmt.Errorf("%s does not work on this machine: %s", f.Filename, why)
+		return fmt.Errorf("%s does not work on this machine: %s", f.Filename, lack)
 	}
-	s.log("build").Info("does not work on this machine", "wheel", f.Filename, "file", lacks[0].File, "why", why)
-	s.unfit.Store(f.URL, "its wheel does not work on this machine: "+why)
+	s.log("build").Info("does not work on this machine", "wheel", f.Filename, "file", lack.File, "why", lack)
+	s.unfit.Store(f.URL, "its wheel does not work on this machine: "+lack.String())
 	return fmt.Errorf("%w: %s does not fit", errAgain, f.Filename)
+}
+
+// isBuild tells of a wheel that some machine built for itself: there is a record of it, or no policy stands for it.
+func isBuild(f dist.File) bool {
+	return f.BuildKey != "" || strings.HasPrefix(f.Tags[0].Platform, "linux_")
+}
+
+// filesBeside gives the names of the files of all that is to be installed, and of what is in the environment: the
+// libraries of other wheels are among them, which a wheel may find there, or which Python has loaded before.
+func (s *source) filesBeside(all []prepared) map[string]bool {
+	names := map[string]bool{}
+	for _, p := range all {
+		for _, f := range p.item.Tree.Manifest.Files {
+			names[filepath.Base(f.Path)] = true
+		}
+	}
+	for _, folder := range s.python.SysPath {
+		// What cannot be read has nothing.
+		_ = filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+			if err == nil && strings.Contains(entry.Name(), ".so") {
+				names[entry.Name()] = true
+			}
+			return nil
+		})
+	}
+	return names
 }

@@ -66,7 +66,7 @@ func (s *source) prepare(ctx context.Context, chosen []prepared) ([]prepared, er
 	if failed := failures(errs); failed != nil {
 		return nil, failed
 	}
-	return all, nil
+	return all, s.checkFit(all)
 }
 
 // Failures is what went wrong with several packages at once.
@@ -105,9 +105,6 @@ func (s *source) prepareOne(ctx context.Context, p *prepared) error {
 	}
 	tree, err := s.own.Tree(ctx, p.file.sha256)
 	if err != nil {
-		return err
-	}
-	if err := s.checkFit(p, tree); err != nil {
 		return err
 	}
 	p.item = install.Item{Tree: tree, Requested: p.choice.Requested}

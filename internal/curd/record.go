@@ -17,6 +17,7 @@ import (
 	"curdling/internal/curds"
 	"curdling/internal/dist"
 	"curdling/internal/fit"
+	"curdling/internal/python"
 	"curdling/internal/record"
 	"curdling/internal/version"
 )
@@ -123,9 +124,9 @@ func (s *session) recordOf(ctx context.Context, f dist.File) (*record.Record, []
 }
 
 // misfit tells why a build does not do here, "" where it does.
-func (s *session) misfit(r *record.Record) string {
+func (s *session) misfit(r *record.Record, py *python.Interpreter) string {
 	for _, f := range r.Needs.Files {
-		if lacks := s.host.Lacks(r.Needs.Needs, f.Machine); len(lacks) > 0 {
+		if lacks := s.host.Lacks(r.Needs.Needs, fit.Place{Arch: f.Machine, Python: py.Executable}); len(lacks) > 0 {
 			return "its wheel does not work on this machine: " + lacks[0].String()
 		}
 	}
@@ -166,7 +167,7 @@ func (s *source) checkBuild(ctx context.Context, p *prepared) error {
 	case err != nil:
 		why = "its record cannot be used: " + err.Error()
 	default:
-		why = s.misfit(r)
+		why = s.misfit(r, s.python)
 	}
 	if why != "" {
 		if s.Lock != nil {

@@ -132,7 +132,7 @@ func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built inde
 	if err != nil {
 		return b, err.Error(), nil
 	}
-	if why := s.misfit(rec); why != "" {
+	if why := s.misfit(rec, r.python); why != "" {
 		return b, why, nil
 	}
 	h, err := s.fetch(ctx, f)
@@ -143,6 +143,9 @@ func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built inde
 		return b, err.Error(), nil // and the server is not asked again
 	case err != nil:
 		return b, "", err
+	}
+	if why, err := s.symbolsLack(ctx, h.sha256, r.python); err != nil || why != "" {
+		return b, why, err
 	}
 	b = curds.Build{
 		Source: r.source, Key: r.key(), Wheel: h.sha256, Filename: f.Filename,

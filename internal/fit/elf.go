@@ -17,17 +17,21 @@ const (
 	maxNote    = 64 << 10 // bytes of a note that is read
 )
 
-// readELF reads a shared library, an extension module or a program. Relocatable and core files need
-// nothing, and neither does what is not dynamic.
-func readELF(r io.ReaderAt) (*File, error) {
+func newELF(r io.ReaderAt) (*File, error) {
 	e, err := elf.NewFile(r)
 	if err != nil {
 		return nil, fmt.Errorf("is no whole ELF file: %w", err)
 	}
+	return readELF(e)
+}
+
+// readELF reads a shared library, an extension module or a program. Relocatable and core files need
+// nothing, and neither does what is not dynamic.
+func readELF(e *elf.File) (f *File, err error) {
 	if e.Type != elf.ET_DYN && e.Type != elf.ET_EXEC {
 		return nil, nil
 	}
-	f := &File{Machine: machine(e), Libraries: make(map[string][]string), unbound: make(map[string]bool)}
+	f = &File{Machine: machine(e), Libraries: make(map[string][]string)}
 	if f.Level, err = level(e); err != nil {
 		return nil, err
 	}
@@ -46,21 +50,34 @@ func readELF(r io.ReaderAt) (*File, error) {
 	}
 	for _, of := range []elf.DynTag{elf.DT_RUNPATH, elf.DT_RPATH} {
 		lists, err := e.DynString(of)
-		if err != nil || len(f.Search) > 0 {
+		if err != nil || len(f.folders) > 0 {
 			continue // without DT_RUNPATH, DT_RPATH counts
 		}
 		for _, list := range lists {
 			for folder := range strings.SplitSeq(list, ":") {
+				f.folders = append(f.folders, folder)
 				if path.IsAbs(folder) {
 					f.Search = append(f.Search, path.Clean(folder))
 				}
 			}
 		}
+		f.inherited = of == elf.DT_RPATH
 	}
 	if err := f.readVersions(e); err != nil {
 		return nil, err
 	}
 	return f, f.readSymbols(e)
+}
+
+// searchFrom gives the folders where the loader looks first for what the file needs, of a file that lies in folder.
+func (f *File) searchFrom(folder string) (search []string) {
+	for _, s := range f.folders {
+		s = strings.NewReplacer("$ORIGIN", folder, "${ORIGIN}", folder).Replace(s)
+		if path.IsAbs(s) {
+			search = append(search, path.Clean(s))
+		}
+	}
+	return search
 }
 
 // readVersions reads which symbol versions are asked of which library.
@@ -85,7 +102,7 @@ func (f *File) readVersions(e *elf.File) error {
 	return nil
 }
 
-// readSymbols notes the undefined symbols, for what policies forbid.
+// readSymbols notes the names of the undefined symbols and of the defined ones.
 func (f *File) readSymbols(e *elf.File) error {
 	section := e.SectionByType(elf.SHT_DYNSYM)
 	if section == nil {
@@ -98,9 +115,12 @@ func (f *File) readSymbols(e *elf.File) error {
 	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
 		return fmt.Errorf("its symbols cannot be read: %w", err)
 	}
+	f.unbound, f.defines = make(map[string]elf.SymBind), make(map[string]bool)
 	for _, s := range symbols {
 		if s.Section == elf.SHN_UNDEF {
-			f.unbound[s.Name] = true
+			f.unbound[s.Name] = elf.ST_BIND(s.Info)
+		} else {
+			f.defines[s.Name] = true
 		}
 	}
 	return nil

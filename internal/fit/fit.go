@@ -5,11 +5,10 @@
 // system with the symbol versions that are asked of each (what the loader checks
 // when it loads them: System V gABI, LSB), the level of the x86-64 instruction
 // set where the linker noted one (psABI, GNU_PROPERTY_X86_ISA_1_NEEDED), the
-// oldest macOS. No note proves nothing. What a file loads later, by its own
-// code, is not seen, and neither is what it needs of another symbol than by its version.
+// oldest macOS. No note proves nothing. What a file loads later, by its own code, is not seen.
 //
-// A host is asked by reading files: the loader's cache and folders, and the
-// libraries that are found there. No program is run.
+// A host is asked by reading files: the loader's cache and folders, the
+// libraries that are found there, and the interpreter's program. No program is run.
 //
 // Platforms follow the published policies of manylinux (PEP 513, 571, 599, 600)
 // and musllinux (PEP 656), which policies.json holds and names the source of.
@@ -18,6 +17,7 @@
 package fit
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -51,9 +51,12 @@ type File struct {
 	MacOS string `json:"macos,omitempty"`
 
 	soname    string
-	needed    []string        // DT_NEEDED, all
-	unbound   map[string]bool // names of undefined symbols
-	compilers []string        // see Needs.Compilers
+	needed    []string // DT_NEEDED, all
+	folders   []string // DT_RUNPATH or DT_RPATH, all
+	inherited bool     // they are DT_RPATH, which counts for what the file loads, too
+	unbound   map[string]elf.SymBind
+	defines   map[string]bool
+	compilers []string // see Needs.Compilers
 }
 
 // IsZero tells that there is no machine code.
@@ -133,7 +136,7 @@ func read(r io.ReaderAt, size int64) (*File, error) {
 
 // readers are those of the forms that are known, by the first four bytes. A Java class begins like a fat Mach-O, too.
 var readers = map[[4]byte]func(io.ReaderAt) (*File, error){
-	{0x7f, 'E', 'L', 'F'}:    readELF,
+	{0x7f, 'E', 'L', 'F'}:    newELF,
 	{0xcf, 0xfa, 0xed, 0xfe}: readMachO,
 	{0xce, 0xfa, 0xed, 0xfe}: readMachO,
 	{0xca, 0xfe, 0xba, 0xbe}: readFat,

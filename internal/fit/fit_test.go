@@ -2,6 +2,8 @@ package fit
 
 import (
 	"bytes"
+	"debug/elf"
+	"debug/macho"
 	"encoding/binary"
 	"os"
 	"os/exec"
@@ -74,7 +76,7 @@ func TestCompiled(t *testing.T) {
 	if platforms, why := plain.Platforms(""); len(platforms) == 0 || !strings.HasPrefix(platforms[0], "manylinux_2_") || !strings.HasSuffix(platforms[0], "_"+arch) || why != nil {
 		t.Errorf("plain is for %q, %q", platforms, why)
 	}
-	if lacks := ThisHost().Lacks(plain, arch); lacks != nil {
+	if lacks := ThisHost().Lacks(plain, Place{Arch: arch}); lacks != nil {
 		t.Errorf("plain lacks %v", lacks)
 	}
 
@@ -92,12 +94,12 @@ func TestCompiled(t *testing.T) {
 		t.Errorf("all are for %q, %q", platforms, why)
 	}
 	host := ThisHost()
-	if lacks := host.Lacks(all, arch); len(lacks) != 1 || lacks[0].String() != "libnear.so.1 is missing" {
+	if lacks := host.Lacks(all, Place{Arch: arch}); len(lacks) != 1 || lacks[0].String() != "libnear.so.1 is missing" {
 		t.Errorf("without the library: %v", lacks)
 	}
 	host = ThisHost()
 	host.env = []string{system}
-	if lacks := host.Lacks(all, arch); lacks != nil {
+	if lacks := host.Lacks(all, Place{Arch: arch}); lacks != nil {
 		t.Errorf("with the library: %v", lacks)
 	}
 	// The host's library is an older one.
@@ -105,10 +107,10 @@ func TestCompiled(t *testing.T) {
 	compile(t, filepath.Join(system, "libnear.so.1"), "void near(void){}", "-Wl,-soname,libnear.so.1", "-Wl,--version-script="+script)
 	host = ThisHost()
 	host.env = []string{system}
-	if lacks := host.Lacks(all, arch); len(lacks) != 1 || !strings.HasSuffix(lacks[0].String(), "libnear.so.1 has no NEAR_2: it is too old") {
+	if lacks := host.Lacks(all, Place{Arch: arch}); len(lacks) != 1 || !strings.HasSuffix(lacks[0].String(), "libnear.so.1 has no NEAR_2: it is too old") {
 		t.Errorf("with an old library: %v", lacks)
 	}
-	if lacks := host.Lacks(all, "s390x"); lacks != nil {
+	if lacks := host.Lacks(all, Place{Arch: "s390x"}); lacks != nil {
 		t.Errorf("for another machine: %v", lacks)
 	}
 }
@@ -130,7 +132,7 @@ func TestLevel(t *testing.T) {
 	for level, lacks := range map[int]int{1: 1, 3: 1, 4: 0} {
 		host := ThisHost()
 		host.level = level
-		if got := host.Lacks(n, arch); len(got) != lacks {
+		if got := host.Lacks(n, Place{Arch: arch}); len(got) != lacks {
 			t.Errorf("level %d lacks %v", level, got)
 		}
 	}
@@ -150,8 +152,8 @@ func TestPlatform(t *testing.T) {
 		{"a newer library", "", "manylinux_2_24_x86_64", "", File{Machine: "x86_64", Libraries: map[string][]string{"libmvec.so.1": nil}}},
 		{"riscv", "", "manylinux_2_31_riscv64", "", File{Machine: "riscv64", Libraries: map[string][]string{"libc.so.6": {"GLIBC_2.27"}}}},
 		{"future", "", "", "needs GLIBC_2.99 of libc.so.6, which no policy allows", File{Machine: "x86_64", Libraries: map[string][]string{"libc.so.6": {"GLIBC_2.99"}}}},
-		{"private", "", "", "needs _dist_code, a private symbol of libz.so.1", File{Machine: "x86_64", Libraries: map[string][]string{"libz.so.1": nil}, unbound: map[string]bool{"_dist_code": true}}},
-		{"private once", "", "manylinux_2_24_x86_64", "", File{Machine: "x86_64", Libraries: map[string][]string{"libc.so.6": {"GLIBC_2.17"}}, unbound: map[string]bool{"pthread_getattr_default_np": true}}},
+		{"private", "", "", "needs _dist_code, a private symbol of libz.so.1", File{Machine: "x86_64", Libraries: map[string][]string{"libz.so.1": nil}, unbound: map[string]elf.SymBind{"_dist_code": elf.STB_GLOBAL}}},
+		{"private once", "", "manylinux_2_24_x86_64", "", File{Machine: "x86_64", Libraries: map[string][]string{"libc.so.6": {"GLIBC_2.17"}}, unbound: map[string]elf.SymBind{"pthread_getattr_default_np": elf.STB_GLOBAL}}},
 		{"other machine", "", "", "no policy is published for its machine", File{Machine: "?"}},
 		{"musl", "1.2", "musllinux_1_2_x86_64", "", File{Machine: "x86_64", Libraries: map[string][]string{"libc.musl-x86_64.so.1": nil, "libz.so.1": nil}}},
 		{"musl, more", "1.2", "", "needs libstdc++.so.6, which no policy allows", File{Machine: "x86_64", Libraries: map[string][]string{"libc.musl-x86_64.so.1": nil, "libstdc++.so.6": nil}}},
@@ -234,6 +236,19 @@ func FuzzFile(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte("\x7fELF\x02\x01\x01"))
+	machines, err := filepath.Glob("testdata/*.so")
+	if err != nil || len(machines) == 0 {
+		f.Fatal(machines, err)
+	}
+	for _, name := range machines {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add(machOf(macho.CpuAmd64, minimum(10, 13), built(platformMacOS, 11, 0), dylib("/usr/lib/libSystem.B.dylib")))
+	f.Add(fatOf(map[macho.Cpu][]byte{macho.CpuArm64: machOf(macho.CpuArm64)}, macho.CpuArm64))
 	nowhere := ThisHost()
 	nowhere.root = dir
 	f.Add([]byte{0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 1})
@@ -248,6 +263,6 @@ func FuzzFile(f *testing.F) {
 		n := Needs{Files: []File{*file}}
 		n.Platforms("")
 		n.Platforms("1.2")
-		nowhere.Lacks(n, "x86_64")
+		nowhere.Lacks(n, Place{Arch: "x86_64"})
 	})
 }

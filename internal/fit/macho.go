@@ -3,7 +3,6 @@ package fit
 import (
 	"debug/macho"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -35,11 +34,13 @@ func readMachO(r io.ReaderAt) (*File, error) {
 // readFat reads the file of each architecture in one; what is said is of the first, but for the
 // machine, which is universal2 or the first one's.
 func readFat(r io.ReaderAt) (*File, error) {
-	fat, err := macho.NewFatFile(r)
-	var format *macho.FormatError
-	if errors.As(err, &format) {
-		return nil, nil // a Java class
+	// A Java class has its version where the number of architectures would be: 45 or more.
+	const firstJava = 45
+	var count [4]byte
+	if _, err := r.ReadAt(count[:], 4); err == nil && binary.BigEndian.Uint32(count[:]) >= firstJava {
+		return nil, nil
 	}
+	fat, err := macho.NewFatFile(r)
 	if err != nil {
 		return nil, fmt.Errorf("is no whole Mach-O file: %w", err)
 	}

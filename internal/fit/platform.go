@@ -107,7 +107,7 @@ func (f File) policy(say func(string, ...any)) (oldest int) {
 			oldest = max(oldest, n)
 		}
 		for symbol, last := range p.Private[library] {
-			if !f.unbound[symbol] {
+			if _, ok := f.unbound[symbol]; !ok {
 				continue
 			}
 			next, ok := after(p.Levels, last)
@@ -139,7 +139,7 @@ func (f File) muslPolicy(say func(string, ...any)) {
 			say("needs %s, which no policy allows", library)
 		default:
 			for _, symbol := range private {
-				if f.unbound[symbol] {
+				if _, ok := f.unbound[symbol]; ok {
 					say("needs %s, a private symbol of %s", symbol, library)
 				}
 			}
