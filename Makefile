@@ -9,6 +9,7 @@
 # make check-clients       curd-server against pip from 9 to the newest, uv, poetry, pdm, pipx, twine, flit
 # make check-lock          locks: reproduced, installed by pip and uv, and theirs by curd
 # make check-fit           the platforms of what curd builds, against auditwheel
+# make check-systems       builds of Debian's releases and of musl, used on each other (as root, on Debian)
 # make check-pythons PYTHONS='/usr/bin/python3.9 ...'   what curd installs for other Pythons
 # make check-page          the server's pages in Debian's chromium, with screenshots in bin/page
 # make check-image   builds the image with buildah and runs it as it is meant to be run (as root, on Linux)
@@ -33,7 +34,7 @@ FUZZTIME ?= 10s
 LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
-.PHONY: build demo test race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit \
+.PHONY: build demo test race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit check-systems \
 	check-page check-image bench bench-catalog bench-server man vectors \
 	wheels wheels-test release release-check clean
 
@@ -92,6 +93,9 @@ check-pythons: build
 
 check-fit: build
 	checks/fit.py bin/curd
+
+check-systems: build
+	checks/systems.py $(ARGS) bin/curd bin/curd-server
 
 check-clients: build
 	checks/clients.py bin/curd-server
