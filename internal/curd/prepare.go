@@ -66,7 +66,13 @@ func (s *source) prepare(ctx context.Context, chosen []prepared) ([]prepared, er
 	if failed := failures(errs); failed != nil {
 		return nil, failed
 	}
-	return all, s.checkFit(all)
+	if err := s.checkFit(all); err != nil {
+		return all, err
+	}
+	for i := range all {
+		errs[i] = s.keepRecord(&all[i]) // not before: what is noted is used again unseen
+	}
+	return all, failures(errs)
 }
 
 // Failures is what went wrong with several packages at once.
@@ -147,7 +153,7 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 		s.own.Share(h.sha256, p.record)
 	}
 	if f.Kind != dist.Sdist {
-		return s.keepRecord(p)
+		return nil
 	}
 	r := s.sdistRecipe(f, h, s.python)
 	b, err := s.built(ctx, r)
