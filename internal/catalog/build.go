@@ -75,7 +75,8 @@ func (c *Catalog) Builds(from, key string) []*File {
 	return found
 }
 
-// checkRecord holds the record that came with an upload against it.
+// checkRecord holds the record that came with an upload against it, and the signature against the record. Whose
+// signature it is, those judge who take the wheel.
 func (u *Upload) checkRecord() error {
 	r, err := record.Parse(u.Record)
 	if err == nil {
@@ -84,6 +85,49 @@ func (u *Upload) checkRecord() error {
 	if err != nil {
 		return &InvalidError{fmt.Errorf("%s: its record: %w", u.Filename+RecordSuffix, err)}
 	}
+	if u.Signature != nil {
+		if err := record.CheckSignature(u.Signature, u.Record); err != nil {
+			return &InvalidError{fmt.Errorf("%s: its signature: %w", u.Filename+SignatureSuffix, err)}
+		}
+	}
+	return nil
+}
+
+// addSignature adds those signatures of the upload to the held wheel's that are of the held record and under keys
+// that have none there yet. What is there is never replaced: who may upload cannot spoil what others signed.
+func (u *Upload) addSignature(ctx context.Context) error {
+	c, key := u.catalog, u.Filename+SignatureSuffix
+	c.recording.Lock()
+	defer c.recording.Unlock()
+	text, err := c.Sidecar(ctx, u.Filename+RecordSuffix)
+	if err != nil || record.CheckSignature(u.Signature, text) != nil {
+		return nil //nolint:nilerr // of another record of the same build, which was first
+	}
+	held, err := c.Sidecar(ctx, key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		held = u.Signature
+	case err != nil:
+		return fmt.Errorf("%s: %w", key, err)
+	default:
+		if held = record.MergeSignatures(held, u.Signature); held == nil {
+			return nil
+		}
+	}
+	return u.replaceBeside(ctx, SignatureSuffix, held)
+}
+
+// replaceBeside lays a sidecar beside the wheel, in the place of what is there; nil removes that.
+func (u *Upload) replaceBeside(ctx context.Context, suffix string, content []byte) error {
+	c, key := u.catalog, u.Filename+suffix
+	err := c.store.Remove(ctx, key)
+	if content != nil && (err == nil || errors.Is(err, fs.ErrNotExist)) {
+		err = c.store.Create(ctx, key, bytes.NewReader(content), int64(len(content)))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	c.examine(ctx, key, 0)
 	return nil
 }
 
@@ -93,17 +137,10 @@ func (u *Upload) keepRecord(ctx context.Context) error {
 	if err := u.checkRecord(); err != nil {
 		return err
 	}
-	c := u.catalog
 	for suffix, content := range map[string][]byte{RecordSuffix: u.Record, SignatureSuffix: u.Signature} {
-		key := u.Filename + suffix
-		err := c.store.Remove(ctx, key)
-		if content != nil && (err == nil || errors.Is(err, fs.ErrNotExist)) {
-			err = c.store.Create(ctx, key, bytes.NewReader(content), int64(len(content)))
+		if err := u.replaceBeside(ctx, suffix, content); err != nil {
+			return err
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		c.examine(ctx, key, 0)
 	}
 	return nil
 }

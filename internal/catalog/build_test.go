@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/sumdb/note"
 
 	"curdling/internal/record"
 	"curdling/internal/record/recordtest"
@@ -171,5 +172,73 @@ func TestBuildsAtOnce(t *testing.T) {
 	again, _ := open(t, dir)
 	if f := again.File(name); f == nil || f.Build == nil {
 		t.Errorf("held in the folder: %+v", f)
+	}
+}
+
+// TestSignatures: a signature of the held record joins those that are there, and replaces none.
+func TestSignatures(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c, _ := open(t, dir)
+	name, wheel, text := recordtest.Build(t, "foo", "3.11.1", "one", nil)
+	old, oldKey := recordtest.Key(t, "old")
+	fresh, freshKey := recordtest.Key(t, "new")
+	r, err := record.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := func(trusted note.Verifier) error {
+		t.Helper()
+		signature, err := c.Sidecar(t.Context(), name+SignatureSuffix)
+		if err != nil {
+			return err
+		}
+		_, err = record.Verify(signature, r, text, []note.Verifier{trusted})
+		return err
+	}
+	put := func(text, signature []byte) error {
+		t.Helper()
+		u, err := c.Receive(name, bytes.NewReader(wheel))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Discard()
+		u.Record, u.Signature = text, signature
+		_, err = u.Keep(t.Context(), From{})
+		return err
+	}
+	var invalid *InvalidError
+	for _, bad := range []string{"", "signed", string(recordtest.Sign(t, text, old)) + "more"} {
+		if err := put(text, []byte(bad)); !errors.As(err, &invalid) {
+			t.Errorf("signature %q: %v", bad, err)
+		}
+	}
+	if err := errors.Join(put(text, nil), put(text, recordtest.Sign(t, text, old))); err != nil || signed(oldKey) != nil {
+		t.Fatalf("signed later: %v, %v", err, signed(oldKey))
+	}
+	if err := put(text, recordtest.Sign(t, text, fresh)); err != nil || signed(oldKey) != nil || signed(freshKey) != nil {
+		t.Errorf("signed anew: %v, old %v, new %v", err, signed(oldKey), signed(freshKey))
+	}
+	before, err := c.Sidecar(t.Context(), name+SignatureSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// A record of the same wheel that tells of another cost is not the one that is held.
+	again := *r
+	again.Cost.Seconds = 1
+	another, err := again.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mallory, _ := recordtest.Key(t, "mallory")
+	if err := put(another, recordtest.Sign(t, another, mallory)); err != nil {
+		t.Error(err)
+	}
+	if after, err := c.Sidecar(t.Context(), name+SignatureSuffix); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("a signature of another record: %v\n%s", err, after)
+	}
+	if got, err := c.Sidecar(t.Context(), name+RecordSuffix); err != nil || !bytes.Equal(got, text) {
+		t.Errorf("the record is another now: %v", err)
 	}
 }

@@ -101,8 +101,8 @@ func readSidecar(r io.Reader, info store.Info) (*sidecar, error) {
 		}
 		return s, err
 	case SignatureSuffix:
-		if info.Size > MaxSidecar {
-			return nil, fmt.Errorf("%d bytes, more than %d", info.Size, MaxSidecar)
+		if info.Size > record.MaxSignature {
+			return nil, fmt.Errorf("%d bytes, more than %d", info.Size, record.MaxSignature)
 		}
 		return s, nil
 	}

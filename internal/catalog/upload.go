@@ -115,10 +115,15 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 		if err := u.allowed(held.Name); err != nil {
 			return false, err
 		}
-		if err := u.compare(held, from.User); err != nil || holder != c || u.Record == nil || held.Build != nil {
+		switch err := u.compare(held, from.User); {
+		case err != nil || holder != c || u.Record == nil:
 			return false, err
+		case held.Build == nil:
+			return false, u.keepRecord(ctx) // which a crash left out
+		case u.Signature != nil:
+			return false, u.addSignature(ctx)
 		}
-		return false, u.keepRecord(ctx) // which a crash left out
+		return false, nil
 	}
 	f, err := check(u.spooled, u.Size, u.Filename)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 const aHash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-func example(t *testing.T) *Record {
+func example(t testing.TB) *Record {
 	t.Helper()
 	r := &Record{
 		Key:  Key(Decides{From: aHash, Tag: "cp311-cp311", Platform: "linux_x86_64 glibc"}),

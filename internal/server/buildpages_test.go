@@ -18,9 +18,10 @@ import (
 func TestBuildsOnPages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{})
+	signer, _ := recordtest.Key(t, "ci")
 	put := func(name string, wheel, text []byte) int {
 		t.Helper()
-		body, contentType := form(t, name, name, wheel, name+record.Suffix, string(text), name+record.SignatureSuffix, "signed")
+		body, contentType := form(t, name, name, wheel, name+record.Suffix, string(text), name+record.SignatureSuffix, string(recordtest.Sign(t, text, signer)))
 		return s.do(http.MethodPut, "/p/"+name, body, "Content-Type", contentType).StatusCode
 	}
 	page := func(accept string) *index.Project {
@@ -66,7 +67,7 @@ func TestBuildsOnPages(t *testing.T) {
 	if got := text(t, s.get("/p/"+plain+record.Suffix)); got != string(text1) {
 		t.Errorf("the record is %s", got)
 	}
-	if got := text(t, s.get("/p/"+plain+record.SignatureSuffix)); got != "signed" {
+	if got := text(t, s.get("/p/"+plain+record.SignatureSuffix)); got != string(recordtest.Sign(t, text1, signer)) {
 		t.Errorf("the signature is %s", got)
 	}
 	if got := text(t, s.get("/api/foo")); strings.Contains(got, special) || !strings.Contains(got, plain) {

@@ -2,9 +2,12 @@
 package recordtest
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"testing"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"curdling/internal/record"
 	"curdling/internal/wheel/wheeltest"
@@ -38,4 +41,32 @@ func Build(t testing.TB, project, on, content string, edit func(*record.Record))
 		t.Fatal(err)
 	}
 	return name, wheel, text
+}
+
+// Key makes a signing key, and the key that verifies what it signs.
+func Key(t testing.TB, name string) (note.Signer, note.Verifier) {
+	t.Helper()
+	secret, public, err := note.GenerateKey(rand.Reader, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := note.NewSigner(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := note.NewVerifier(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer, verifier
+}
+
+// Sign signs a record.
+func Sign(t testing.TB, text []byte, signer note.Signer) []byte {
+	t.Helper()
+	signature, err := record.Sign(text, nil, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signature
 }
