@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -13,6 +15,9 @@ import (
 func configure(cmd *cobra.Command) (*config.Config, error) {
 	c, err := config.Load(config.Options{Command: cmd.Name(), DefaultIndex: defaultIndex})
 	if err != nil {
+		return nil, err
+	}
+	if err := os.Unsetenv("CURD_SIGN_KEY"); err != nil { // no program that we start is to see a key
 		return nil, err
 	}
 	return c, c.Apply(cmd.Flags())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/mod/sumdb/note"
 
 	"curdling/internal/config"
 	"curdling/internal/curd"
@@ -53,11 +54,34 @@ type placeFlags struct {
 	timeout                                           float64
 	cert, clientCert, proxy, keyring                  string
 	trusted                                           []string
+	trust                                             []string
+	verify                                            string
 }
 
 // registerCaches is apart: a lock names public places only.
 func (f *placeFlags) registerCaches(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.caches, "cache", "c", nil, "`URL` of a cache server; may repeat: all are asked at once, the first that has it is taken\n(default $CURD_CACHES)")
+	flags.StringArrayVar(&f.trust, "trust", nil, "of the builds of cache servers, use those alone that are signed with this `KEY`,\nor with one of those in a file (see curd key); may repeat; implies --verify upstream")
+	flags.StringVar(&f.verify, "verify", "none", "upstream takes published files of cache servers only with the sha256 that the\nindex names: a `CHECK`")
+}
+
+func registerSignKey(flags *pflag.FlagSet, path *string) {
+	flags.StringVar(path, "sign-key", "", "sign the records of builds with the key in `FILE` (see curd key; $CURD_SIGN_KEY may\nhold the key itself)")
+}
+
+// readSigner gives what signs builds, nil where no key is set.
+func readSigner(cmd *cobra.Command, value string) (note.Signer, error) {
+	if value == "" {
+		return nil, nil
+	}
+	if cmd.Flags().Changed("sign-key") && strings.HasPrefix(value, curd.SecretKeyPrefix) {
+		return nil, usageError{errors.New("--sign-key takes a file: on a command line all users of the machine can read a key; CURD_SIGN_KEY may hold it")}
+	}
+	signer, err := curd.ReadSigner(value)
+	if err != nil {
+		return nil, fmt.Errorf("the key that signs builds: %w", err)
+	}
+	return signer, nil
 }
 
 func (f *placeFlags) register(flags *pflag.FlagSet) {
@@ -151,6 +175,7 @@ type runFlags struct {
 	outputFlags
 	upload, force, sync bool
 	buildWait           float64
+	signKey             string
 	warnings            []string // of reading the requirements
 }
 
@@ -158,6 +183,7 @@ type runFlags struct {
 func (f *runFlags) registerSharing(flags *pflag.FlagSet) {
 	f.registerCaches(flags)
 	flags.BoolVarP(&f.upload, "upload", "u", false, "upload to the cache servers what they lacked")
+	registerSignKey(flags, &f.signKey)
 	flags.Float64Var(&f.buildWait, "build-wait", 3600, "wait up to `SECONDS` for what another machine is building at this moment;\n0 builds it here too, whatever befell others")
 }
 
@@ -193,6 +219,11 @@ func (f *runFlags) options(cmd *cobra.Command, args []string) (curd.Options, err
 	f.chooseIndexes(cmd, cfg, &o)
 	if o.Upload && len(o.Caches) == 0 && cmd.Flags().Changed("upload") {
 		return o, usageError{errors.New("-u needs a cache server to upload to: say -c URL or set CURD_CACHES")}
+	}
+	if f.upload || cmd.Name() == "wheel" {
+		if o.Signer, err = readSigner(cmd, f.signKey); err != nil {
+			return o, err
+		}
 	}
 	if dir := filepath.Dir(f.report); f.report != "" {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -265,7 +296,16 @@ func (f *placeFlags) places(o *curd.Options) error {
 	if f.keyring != "disabled" && f.keyring != "subprocess" {
 		return fmt.Errorf("--keyring-provider %s: there are disabled and subprocess", f.keyring)
 	}
-	return nil
+	switch f.verify {
+	case "", "none": // lock has no such flag
+	case "upstream":
+		o.Verify = true
+	default:
+		return fmt.Errorf("--verify %s: there are none and upstream", f.verify)
+	}
+	var err error
+	o.Trusted, err = curd.ReadTrusted(f.trust)
+	return err
 }
 
 // addNames reads two options that exclude each other. Which came first is not known: what names projects goes

@@ -90,6 +90,7 @@ uploaded, so that the first machine warms the cache for all the others.`,
 	root.AddCommand(newCheck())
 	root.AddCommand(newCache())
 	root.AddCommand(newUpload())
+	root.AddCommand(newKey())
 	root.AddCommand(newConfig())
 	root.AddCommand(newMan())
 	return root

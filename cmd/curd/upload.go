@@ -16,12 +16,15 @@ import (
 func newUpload() *cobra.Command {
 	var log logFlags
 	var quiet bool
+	var signKey string
 	cmd := &cobra.Command{
 		Use:   "upload [flags] URL FILE|DIR...",
 		Short: "upload wheels and source distributions to a cache server",
 		Long: `Upload wheels and source distributions to a cache server: files, and those that lie in
 folders. A file that the server holds already is no error; other bytes under a name that it holds are
-refused, as is what is not what its name says.
+refused, as is what is not what its name says. With a wheel that was built go its record and
+signature, where they lie beside it (curd wheel puts them there); --sign-key signs the record first: that
+this build is to be used by all who trust the key.
 
 Credentials come from the URL, from netrc or, out of the sight of ps, from CURD_CACHES or a curd.toml
 that names the same server among its caches.
@@ -43,10 +46,17 @@ Exit status: 0 the server has all files, 1 it has not, 2 wrong usage, 130 interr
 				return err
 			}
 			defer func() { err = errors.Join(err, closeLog()) }()
+			if _, err := configure(cmd); err != nil {
+				return err
+			}
+			if o.Signer, err = readSigner(cmd, signKey); err != nil {
+				return err
+			}
 			return upload(cmd, o, args[0], args[1:], quiet)
 		},
 	}
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "say nothing but errors")
+	registerSignKey(cmd.Flags(), &signKey)
 	log.register(cmd.Flags())
 	return cmd
 }

@@ -272,6 +272,9 @@ func join(origins []string) string {
 // show makes a value fit to be shown.
 func (k *key) show(v value) string {
 	shown := cmp.Or(v.shown, v.text)
+	if isSecretKey(shown) {
+		return "****"
+	}
 	if k.content == address || strings.Contains(shown, "://") {
 		shown = Mask(shown)
 	}

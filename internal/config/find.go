@@ -83,6 +83,16 @@ func (l *loader) userConfig() string {
 	return filepath.Join(l.Home, ".config")
 }
 
+// UserDir gives the folder of the user's own curd.toml, which need not be there.
+func UserDir() (string, error) {
+	l := &loader{}
+	l.complete()
+	if dir := l.userConfig(); dir != "" {
+		return filepath.Join(dir, "curd"), nil
+	}
+	return "", errors.New("no place for your configuration: there is no home folder")
+}
+
 // project finds the project's file from the working folder upwards; nil: there is none.
 func (l *loader) project() (*file, error) {
 	if l.Dir == "" {

@@ -32,6 +32,8 @@ const (
 	place               // a path, or a URL: a path of a TOML file is relative to the file's folder
 	interpreter         // a version, a command, or a path
 	projects            // names of projects with commas between them, :all:, :none:
+	publicKey           // of a signer of builds, or the path of a file of them
+	secretKey           // path of a file, or, in a variable, the key to sign builds with
 )
 
 // key is a setting: under which names it is found, and what it may be.
@@ -59,6 +61,9 @@ var keys = []key{
 	{name: "caches", flag: "cache", env: "CURD_CACHES", kind: list, content: address},
 	{name: "upload", flag: "upload", env: "CURD_UPLOAD", kind: boolean},
 	{name: "build-wait", flag: "build-wait", env: "CURD_BUILD_WAIT", kind: number},
+	{name: "sign-key", flag: "sign-key", env: "CURD_SIGN_KEY", content: secretKey},
+	{name: "trust", flag: "trust", env: "CURD_TRUST", kind: list, content: publicKey},
+	{name: "verify", flag: "verify", env: "CURD_VERIFY", choices: []string{"none", "upstream"}},
 
 	{name: "index", flag: "index", env: "CURD_INDEX_URL", pip: "index-url", kind: indexes, content: address},
 	{name: "sources", kind: table},

@@ -238,11 +238,15 @@ func (f *file) text(path []string, k *key, from any) (value, error) {
 	default:
 		return value{}, f.errorf(path, "%s is not a string; write it in quotes", what)
 	}
+	if k.content == secretKey && isSecretKey(s) {
+		return value{}, f.errorf(path, "%s holds the key itself; write the path of a file that only its owner can read, and make a new key: this one is known to whoever can read this file", what)
+	}
 	v := value{text: s}
 	switch {
+	case k.content == publicKey && isPublicKey(s):
 	case k.content == address, k.content == place && isURL(s):
 		v = f.loader.expand(s)
-	case k.content == place, k.content == interpreter && strings.ContainsAny(s, "/"+string(filepath.Separator)):
+	case k.content == place, k.content == publicKey, k.content == secretKey, k.content == interpreter && strings.ContainsAny(s, "/"+string(filepath.Separator)):
 		v.text = f.loader.relative(filepath.Dir(f.path), s)
 	}
 	if s == "" || v.err == nil { // what cannot be expanded is judged where it is used
@@ -252,6 +256,13 @@ func (f *file) text(path []string, k *key, from any) (value, error) {
 	}
 	return v, nil
 }
+
+// Keys are those of golang.org/x/mod/sumdb/note.
+var publicKeyForm = regexp.MustCompile(`^[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+$`)
+
+func isPublicKey(s string) bool { return publicKeyForm.MatchString(s) }
+
+func isSecretKey(s string) bool { return strings.HasPrefix(strings.TrimSpace(s), "PRIVATE+KEY+") }
 
 func isURL(s string) bool { return strings.Contains(s, "://") || strings.HasPrefix(s, "file:") }
 

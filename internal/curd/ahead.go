@@ -56,7 +56,7 @@ func (s *source) lookAhead(ctx context.Context, f dist.File) {
 	p.fetched = p.reads + batch
 	at := slices.IndexFunc(p.candidates, func(c resolve.Candidate) bool { return c.URL == f.URL })
 	for _, c := range p.candidates[at+1:] {
-		if c.Barred != "" || c.Yanked || c.Kind != dist.Wheel || c.Version.IsPrerelease() && !f.Version.IsPrerelease() {
+		if c.Barred != "" || c.Yanked || c.Kind != dist.Wheel || c.BuildKey != "" && len(s.Trusted) > 0 || c.Version.IsPrerelease() && !f.Version.IsPrerelease() {
 			continue
 		}
 		if batch--; batch < 0 {

@@ -91,7 +91,7 @@ func (s *session) remembered(r *recipe) (curds.Build, bool) {
 	}
 	for _, b := range s.own.Builds(r.source, r.key()) {
 		rec, err := record.Parse(b.Record)
-		if err == nil && s.misfit(rec, r.python) == "" {
+		if err == nil && s.misfit(rec, r.python) == "" && s.believes(b) {
 			return b, true
 		}
 	}

@@ -112,6 +112,9 @@ func (s *source) judge(f dist.File) (rank int, barred string) {
 			if why := s.otherwise(f); why != "" {
 				return noRank, why
 			}
+			if s.tooMany(f) {
+				return noRank, "too many of its server's builds were left out"
+			}
 		}
 		if s.noBinary(f.Name) && (!s.nested || !s.NoBinary.All) {
 			return noRank, "only wheels are there, and --no-binary forbids them"

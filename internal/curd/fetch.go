@@ -30,7 +30,7 @@ import (
 // time, less is unknown.
 var errAgain = errors.New("the solve must be done again")
 
-// errCacheLost tells that a cache server stopped answering after the solve had
+// errCacheLost tells that a cache server stopped answering, or sent other bytes than it lists, after the solve had
 // counted on it: the solve must be done again without it.
 var errCacheLost = fmt.Errorf("%w: a cache server was lost", errAgain)
 
@@ -63,7 +63,7 @@ func (s *session) fetch(ctx context.Context, f dist.File) (held, error) {
 		if err == nil || ctx.Err() != nil {
 			return h, err
 		}
-		if p != nil && (p.failed() != nil || lost(err)) {
+		if p != nil && (p.failed() != nil || lost(err) || s.verifies() && wrongBytes(err)) {
 			s.giveUp(p, err)
 			return held{}, fmt.Errorf("%w: %w", errCacheLost, err)
 		}
@@ -78,6 +78,9 @@ func lost(err error) bool {
 	return errors.As(err, &network) || errors.As(err, &status) && (status.Code >= 500 || errors.Is(err, fs.ErrNotExist))
 }
 
+// wrongBytes tells that what came is not the file that was to come.
+func wrongBytes(err error) bool { return errors.As(err, new(*index.HashError)) }
+
 // cacheOf gives the cache server that a file's URL belongs to, nil where it is none.
 func (s *session) cacheOf(f dist.File) *place {
 	for _, c := range s.caches {
@@ -89,17 +92,26 @@ func (s *session) cacheOf(f dist.File) *place {
 }
 
 // wheelMetadata gives a wheel's metadata, from its index where that can be had without the wheel.
+// What a build needs that must be signed is read in the wheel itself, whose hash is signed.
 func (s *session) wheelMetadata(ctx context.Context, f dist.File) (*metadata.Metadata, error) {
+	whole := f.BuildKey != "" && len(s.Trusted) > 0
+	if whole {
+		if _, err := s.admit(ctx, f); err != nil {
+			return nil, err
+		}
+	}
 	return s.metadata.get(ctx, key(f), func() (*metadata.Metadata, error) {
-		p := s.cacheOf(f)
-		raw, err := askPlace(ctx, p, func(ctx context.Context) ([]byte, error) { return s.clientFor(f).Metadata(ctx, f) })
+		at, raw, err := s.metadataOf(f), []byte(nil), error(index.ErrNoRanges)
+		if !whole {
+			raw, err = askPlace(ctx, s.cacheOf(at), func(ctx context.Context) ([]byte, error) { return s.clientFor(at).Metadata(ctx, at) })
+		}
 		if err == nil {
 			return checkMetadata(f, raw)
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if p != nil && (p.failed() != nil || index.IsSilence(err)) { // nor would the wheel come
+		if p := s.cacheOf(at); p != nil && (p.failed() != nil || index.IsSilence(err)) { // nor would the wheel come
 			s.giveUp(p, err)
 			return nil, fmt.Errorf("%w: %w", errCacheLost, err)
 		}

@@ -176,6 +176,7 @@ func installedByName(env install.Env) (map[dist.Name]install.Installed, error) {
 
 // obtain chooses, and prepares everything that is to be installed; kept is what stays of what is needed.
 func (s *session) obtain(ctx context.Context, env install.Env, there map[dist.Name]install.Installed) (all []prepared, kept []dist.Name, err error) {
+	defer s.warnOfLeftOut()
 	for {
 		stays := there
 		if s.Force {

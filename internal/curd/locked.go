@@ -120,7 +120,7 @@ func (s *source) nearest(ctx context.Context, c lock.Chosen, p *prepared) error 
 		if page == nil || f.SHA256 == "" {
 			continue
 		}
-		if i := slices.IndexFunc(page.Files, func(g dist.File) bool { return g.SHA256 == f.SHA256 }); i >= 0 {
+		if i := slices.IndexFunc(page.Files, func(g dist.File) bool { return g.SHA256 == f.SHA256 && s.mayFetch(cache, g) }); i >= 0 {
 			f.URL = page.Files[i].URL
 			return nil
 		}

@@ -7,8 +7,8 @@ import (
 )
 
 // memo computes the value of each key once, however many goroutines ask. Where
-// the first asker gave up, it is computed again for the others; where a cache
-// server was lost, it is computed again for those who ask later.
+// the first asker gave up, it is computed again for the others; where the solve
+// must be done again, it is computed again for those who ask later.
 type memo[K comparable, V any] struct {
 	mu sync.Mutex
 	m  map[K]*pending[V]
@@ -34,7 +34,7 @@ func (m *memo[K, V]) get(ctx context.Context, key K, compute func() (V, error)) 
 		m.mu.Unlock()
 		if !found {
 			p.v, p.err = compute()
-			if gaveUp(p.err) || errors.Is(p.err, errCacheLost) {
+			if gaveUp(p.err) || errors.Is(p.err, errAgain) {
 				m.mu.Lock()
 				delete(m.m, key)
 				m.mu.Unlock()

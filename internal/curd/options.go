@@ -9,6 +9,8 @@ import (
 	"net"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"curdling/internal/dist"
 	"curdling/internal/install"
 	"curdling/internal/metadata"
@@ -44,6 +46,14 @@ type Options struct {
 	NoIndex   bool     // ask no index at all; FindLinks and Caches are
 	Offline   bool     // ask nobody: what the own cache remembers must do
 	Network   Network
+
+	// Trusted are the keys of those whose builds are used, of all that cache servers have; none: everybody's are.
+	// Where there are any, Verify holds too.
+	Trusted []note.Verifier
+	// Verify takes what the index publishes from cache servers only with the sha256 that the index names.
+	Verify bool
+	// Signer signs the builds of this machine that go to cache servers and into folders; nil: they are not signed.
+	Signer note.Signer
 
 	NoBinary   requirement.Names // never use a wheel of an index or a cache server; All leaves out what OnlyBinary names
 	OnlyBinary requirement.Names // never build; All leaves out what NoBinary names

@@ -30,6 +30,7 @@ type prepared struct {
 	origin   Origin
 	special  bool   // built in a way that others did not ask for, and nobody could tell how
 	record   []byte // of a build, nil where there is none
+	signed   []byte // the signature with which the build came, nil where there is none
 	saved    Saved
 	metadata *metadata.Metadata
 }

@@ -2,6 +2,7 @@ package curd
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -101,7 +102,7 @@ func (s *source) otherwise(f dist.File) string {
 // recordOf gives the record of a build that a cache server lists, from there or from the own cache.
 func (s *session) recordOf(ctx context.Context, f dist.File) (*record.Record, []byte, error) {
 	for _, b := range s.own.Builds(f.BuiltFrom, f.BuildKey) {
-		if b.Wheel == f.SHA256 {
+		if b.Wheel == f.SHA256 && b.Filename == f.Filename {
 			r, err := record.Parse(b.Record)
 			return r, b.Record, err
 		}
@@ -147,38 +148,67 @@ func (s *session) misfit(r *record.Record, py *python.Interpreter) string {
 	return ""
 }
 
-// checkBuild sees, before it is fetched, whether a build that a cache server lists does here, and keeps its record.
-// One that does not is left out, and the solve is done again.
+// admitted is a build that a cache server lists and that may be used here.
+type admitted struct {
+	record          *record.Record
+	text, signature []byte // of the record; the signature is nil where nobody asked for it
+}
+
+// admit sees, before it is fetched, whether a build that a cache server lists is by somebody who is
+// trusted. One that is not is left out, and the solve is done again.
+func (s *session) admit(ctx context.Context, f dist.File) (admitted, error) {
+	return s.admissions.get(ctx, f.URL+" "+f.SHA256, func() (a admitted, err error) {
+		a.record, a.text, err = s.recordOf(ctx, f)
+		distrust := ""
+		if err == nil {
+			a.signature, distrust, err = s.trusted(ctx, f, a.record, a.text)
+		}
+		switch c := s.cacheOf(f); {
+		case ctx.Err() != nil:
+			return a, ctx.Err()
+		case err != nil && lost(err) && !errors.Is(err, os.ErrNotExist):
+			if c != nil {
+				s.giveUp(c, err)
+			}
+			return a, fmt.Errorf("%w: %w", errCacheLost, err)
+		case err != nil && c != nil && len(s.Trusted) > 0:
+			distrust = "its record cannot be used: " + err.Error()
+			fallthrough
+		case distrust != "" && c != nil:
+			s.leaveOut(c, f, distrust)
+			return a, fmt.Errorf("%w: %s is not trusted", errAgain, f.Filename)
+		case err != nil:
+			return a, s.barred(f, "its record cannot be used: "+err.Error())
+		}
+		return a, nil
+	})
+}
+
+// barred leaves a build out that does not do here, and has the solve done again; a lock knows nothing else.
+func (s *session) barred(f dist.File, why string) error {
+	if s.Lock != nil {
+		return fmt.Errorf("%s: %s", f.Filename, why)
+	}
+	s.log("build").Info("is left out", "wheel", f.Filename, "why", why)
+	s.unfit.Store(f.URL, why)
+	return fmt.Errorf("%w: %s does not fit", errAgain, f.Filename)
+}
+
+// checkBuild keeps the record of a build that a cache server lists and that may be used here.
 func (s *source) checkBuild(ctx context.Context, p *prepared) error {
 	f := p.choice.File
 	if f.BuildKey == "" {
 		return nil
 	}
-	r, text, err := s.recordOf(ctx, f)
-	why := ""
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil && lost(err) && !errors.Is(err, os.ErrNotExist):
-		if c := s.cacheOf(f); c != nil {
-			s.giveUp(c, err)
-		}
-		return fmt.Errorf("%w: %w", errCacheLost, err)
-	case err != nil:
-		why = "its record cannot be used: " + err.Error()
-	default:
-		why = s.misfit(r, s.python)
+	a, err := s.admit(ctx, f)
+	if err != nil {
+		return err
 	}
-	if why != "" {
-		if s.Lock != nil {
-			return fmt.Errorf("%s: %s", f.Filename, why)
-		}
-		s.log("build").Info("is left out", "wheel", f.Filename, "why", why)
-		s.unfit.Store(f.URL, why)
-		return fmt.Errorf("%w: %s does not fit", errAgain, f.Filename)
+	if why := s.misfit(a.record, s.python); why != "" {
+		return s.barred(f, why)
 	}
-	p.record = text
-	p.saved.Builds, p.saved.Time = 1, r.Cost.Duration()
+	p.record, p.signed = a.text, a.signature
+	p.saved.Builds, p.saved.Time = 1, a.record.Cost.Duration()
 	return nil
 }
 
@@ -188,12 +218,19 @@ func (s *source) keepRecord(p *prepared) error {
 	if f.BuildKey == "" {
 		return nil
 	}
-	same := func(b curds.Build) bool { return b.Wheel == p.file.sha256 }
+	same := func(b curds.Build) bool {
+		return b.Wheel == p.file.sha256 && (b.Server == "" || p.signed == nil || bytes.Equal(b.Signature, p.signed))
+	}
+	server := ""
+	if c := s.cacheOf(f); c != nil {
+		server = c.shown
+	}
 	if slices.ContainsFunc(s.own.Builds(f.BuiltFrom, f.BuildKey), same) {
 		return nil
 	}
 	return s.own.AddBuild(curds.Build{
 		Source: f.BuiltFrom, Key: f.BuildKey, Wheel: p.file.sha256, Filename: f.Filename,
 		Seconds: p.saved.Time.Seconds(), Time: time.Now().UTC().Truncate(time.Second), Record: p.record,
+		Server: server, Signature: p.signed,
 	})
 }

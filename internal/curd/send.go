@@ -2,13 +2,17 @@ package curd
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sync/errgroup"
 
 	"curdling/internal/dist"
@@ -81,11 +85,11 @@ func Upload(ctx context.Context, o Options, root string, paths []string) ([]Sent
 			name := filepath.Base(path)
 			o.notify(Event{Phase: Uploading, Kind: Begin, Name: name})
 			defer o.notify(Event{Phase: Uploading, Kind: End, Name: name})
-			beside, err := readBeside(path)
+			with, err := readBeside(path, o.Signer)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", name, err)
 			}
-			created, err := client.Upload(ctx, root, path, beside...)
+			created, err := client.Upload(ctx, root, path, with...)
 			var refused *index.StatusError
 			switch {
 			case errors.Is(err, fs.ErrPermission):
@@ -101,16 +105,47 @@ func Upload(ctx context.Context, o Options, root string, paths []string) ([]Sent
 	return slices.DeleteFunc(sent, func(s Sent) bool { return s.Path == "" }), err
 }
 
-// readBeside reads what lies beside a wheel that was built: its record and the signature.
-func readBeside(path string) (found []index.Beside, err error) {
-	for _, suffix := range []string{record.Suffix, record.SignatureSuffix} {
-		content, err := os.ReadFile(path + suffix)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		found = append(found, index.Beside{Suffix: suffix, Content: content})
+// readBeside reads what lies beside a wheel that was built: its record and the signature, to which that of signer is
+// added, if it is not nil.
+func readBeside(path string, signer note.Signer) ([]index.Beside, error) {
+	text, err := os.ReadFile(path + record.Suffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	return found, nil
+	if err != nil {
+		return nil, err
+	}
+	signature, err := os.ReadFile(path + record.SignatureSuffix)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if signer != nil {
+		if signature, err = signFile(path, text, signature, signer); err != nil {
+			return nil, fmt.Errorf("it cannot be signed: %w", err)
+		}
+	}
+	return beside(text, signature), nil
+}
+
+// signFile signs the record of the wheel at path, which must be that of these very bytes.
+func signFile(path string, text, held []byte, signer note.Signer) ([]byte, error) {
+	r, err := record.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return nil, err
+	}
+	if err := r.Of(filepath.Base(path), hex.EncodeToString(sum.Sum(nil))); err != nil {
+		return nil, err
+	}
+	return record.Sign(text, held, signer)
 }
 
 func (o Options) notify(e Event) {

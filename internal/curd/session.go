@@ -44,12 +44,16 @@ type session struct {
 	links    memo[string, *index.Links]       // by folder or page of --find-links
 	compiler *python.Compiler                 // nil: nothing is compiled
 	siblings sync.Map                         // by URL of an sdist: a wheel of the same version, for other machines
-	unfit    sync.Map                         // by URL of a wheel: what this machine lacks for it, a sentence
+	unfit    sync.Map                         // by URL of a file: why it is not used here, a sentence
+	left     leftOut                          // by the policies on cache servers
 	host     *fit.Host
 	fresh    sync.Map // ids of the builds that this run made
 	taken    sync.Map // ids of those that it had of a cache server
 	sent     sync.Map // sentKeys of what cache servers have: true it went there in this run, false they had it
 	waits    waits    // which build waits for which
+
+	published  sync.Map // by URL at a cache server: what the index says of the file (dist.File)
+	admissions memo[string, admitted]
 
 	variables func() map[string]string // of the environment that count for builds
 
@@ -125,6 +129,10 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 			client: s.client, name: i.Name, base: i.URL, shown: index.Redact(i.URL), origin: Index,
 			public: sameRoot(i.URL, o.DefaultIndex), explicit: i.Explicit,
 		})
+	}
+	if err := s.checkPolicy(); err != nil {
+		s.close()
+		return nil, err
 	}
 	return s, nil
 }
@@ -296,7 +304,11 @@ func (s *session) giveUp(p *place, err error) {
 		if index.IsSilence(err) {
 			s.own.Memory("silent").Put(p.shown, []byte(time.Now().UTC().Format(time.RFC3339)))
 		}
-		s.warn("cache server %s does not answer, going on without it: %v", p.shown, err)
+		how := "does not answer"
+		if wrongBytes(err) {
+			how = "sends something else than it lists"
+		}
+		s.warn("cache server %s %s, going on without it: %v", p.shown, how, err)
 	}
 }
 

@@ -135,6 +135,16 @@ func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built inde
 	if why := s.misfit(rec, r.python); why != "" {
 		return b, why, nil
 	}
+	signature, why, err := s.trusted(ctx, f, rec, text)
+	switch {
+	case ctx.Err() != nil:
+		return b, "", ctx.Err()
+	case err != nil:
+		return b, err.Error(), nil
+	case why != "":
+		s.leaveOut(c, f, why)
+		return b, why, nil
+	}
 	h, err := s.fetch(ctx, f)
 	switch {
 	case ctx.Err() != nil:
@@ -150,6 +160,7 @@ func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built inde
 	b = curds.Build{
 		Source: r.source, Key: r.key(), Wheel: h.sha256, Filename: f.Filename,
 		Seconds: rec.Cost.Seconds, Time: rec.Cost.Built, Record: text,
+		Server: c.shown, Signature: signature,
 	}
 	s.taken.Store(r.id(), true)
 	s.sent.Store(sentKey{c, f.Filename}, false)
@@ -181,7 +192,10 @@ func (s *session) send(ctx context.Context, c *place, b curds.Build) bool {
 	if !ok {
 		return false
 	}
-	_, err := c.client.Upload(ctx, c.root, path, index.Beside{Suffix: record.Suffix, Content: b.Record})
+	signature, err := s.signed(b)
+	if err == nil {
+		_, err = c.client.Upload(ctx, c.root, path, beside(b.Record, signature)...)
+	}
 	if err != nil {
 		s.log("build").Info("was not uploaded", "wheel", b.Filename, "at", c.shown, "err", err)
 		return false
@@ -196,9 +210,10 @@ type sentKey struct {
 	filename string
 }
 
-// sharedMetadata gives the metadata of a source that another machine prepared, or the turn to prepare it.
+// sharedMetadata gives the metadata of a source that another machine prepared, or the turn to prepare it. Nobody signs
+// metadata: where cache servers are not believed, it is prepared here.
 func (s *session) sharedMetadata(ctx context.Context, r *recipe) (md *metadata.Metadata, t *leased, err error) {
-	if !s.shares(r) {
+	if !s.shares(r) || s.verifies() {
 		return nil, nil, nil
 	}
 	for _, c := range s.caches {

@@ -180,6 +180,9 @@ func (s *source) tier(ctx context.Context, p *project, name dist.Name) (found []
 		if page == nil || err != nil {
 			return nil, false, err
 		}
+		if page, err = s.verified(ctx, s.caches[n-1], page); err != nil {
+			return nil, false, err
+		}
 		if page, err = s.dated(ctx, page); err != nil {
 			return nil, false, err
 		}

@@ -36,7 +36,10 @@ func (s *session) upload(ctx context.Context, all []prepared) (sent []string, fa
 			wg.Go(func() {
 				s.Notify(Event{Phase: Uploading, Kind: Begin, Name: r.name})
 				defer s.Notify(Event{Phase: Uploading, Kind: End, Name: r.name})
-				_, err := c.client.Upload(ctx, c.root, r.file.path, index.Beside{Suffix: record.Suffix, Content: r.record})
+				signature, err := s.signature(ctx, r)
+				if err == nil {
+					_, err = c.client.Upload(ctx, c.root, r.file.path, beside(r.record, signature)...)
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
@@ -60,6 +63,11 @@ func (s *session) upload(ctx context.Context, all []prepared) (sent []string, fa
 func takesNone(err error) bool {
 	var refused *index.StatusError
 	return errors.As(err, &refused) && refused.Code == http.StatusMethodNotAllowed
+}
+
+// beside is what goes with a wheel: the record of its build, and the signature of that; nil is left out.
+func beside(text, signature []byte) []index.Beside {
+	return []index.Beside{{Suffix: record.Suffix, Content: text}, {Suffix: record.SignatureSuffix, Content: signature}}
 }
 
 // holds tells whether a cache server lists a wheel of that name.

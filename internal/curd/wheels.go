@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -36,10 +37,8 @@ func Wheels(ctx context.Context, o Options, dir string) (*Report, error) {
 			if err := copyWheel(p.file.path, filepath.Join(dir, p.name)); err != nil {
 				return nil, fmt.Errorf("%s: %w", p.name, err)
 			}
-			if p.record != nil {
-				if err := WriteFile(filepath.Join(dir, p.name+record.Suffix), bytes.NewReader(p.record)); err != nil {
-					return nil, fmt.Errorf("%s: %w", p.name+record.Suffix, err)
-				}
+			if err := s.writeBeside(ctx, p, filepath.Join(dir, p.name)); err != nil {
+				return nil, err
 			}
 		}
 		if s.Upload {
@@ -48,6 +47,25 @@ func Wheels(ctx context.Context, o Options, dir string) (*Report, error) {
 	}
 	report.Elapsed = time.Since(start)
 	return report, ctx.Err()
+}
+
+// writeBeside writes the record of a build and its signature beside the wheel at path. What lay there of another build is replaced.
+func (s *session) writeBeside(ctx context.Context, p prepared, path string) error {
+	signature, err := s.signature(ctx, p)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.name+record.SignatureSuffix, err)
+	}
+	for suffix, content := range map[string][]byte{record.Suffix: p.record, record.SignatureSuffix: signature} {
+		if content == nil {
+			err = os.Remove(path + suffix)
+		} else {
+			err = WriteFile(path+suffix, bytes.NewReader(content))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", p.name+suffix, err)
+		}
+	}
+	return nil
 }
 
 func copyWheel(from, to string) error {

@@ -21,6 +21,10 @@ type Build struct {
 	Time     time.Time `json:"time"`     // when it ended, UTC
 	// Record is the build's, in the bytes in which it travels; nil where there is none.
 	Record []byte `json:"record,omitempty"`
+	// Server is the cache server that the build came from, without credentials; "": this machine made it.
+	Server string `json:"server,omitempty"`
+	// Signature is the signed note of the record with which it came; nil: none is known.
+	Signature []byte `json:"signature,omitempty"`
 }
 
 func (c *Curds) buildPath(source, key string) string {
