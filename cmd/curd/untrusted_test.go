@@ -45,6 +45,7 @@ type attack struct {
 	page   func(f *fleet, server string, files []any) []any  // what he makes of the pages that it answers; nil: nothing
 	body   func(path string, body []byte) []byte             // and of the rest
 	args   []string                                          // of curd, in the place of "pkg>=2" and "lib"
+	works  bool                                              // on a machine without a policy
 	warm   bool                                              // pkg was installed before, from the honest server
 	want   string                                            // what standard error says; "": the lie goes unheard, for others know better
 	tries  int                                               // how often the server is asked for something, at most; 0: not counted
@@ -86,7 +87,7 @@ func folderAttacks() []attack {
 			put(t, b.wheel+record.Suffix, bytes.Replace(b.text, []byte(`"needs"`), []byte(`"needs": {}, "needed"`), 1))
 		}},
 		{name: "wheel and record are another", want: "it says", folder: func(t *testing.T, f *fleet, dir string) { replace(t, build(t, dir, "2.0")) }},
-		{name: "wheel and record are another, and nobody signed them", want: "nobody signed it", folder: func(t *testing.T, f *fleet, dir string) {
+		{name: "wheel and record are another, and nobody signed them", works: true, want: "nobody signed it", folder: func(t *testing.T, f *fleet, dir string) {
 			b := build(t, dir, "2.0")
 			replace(t, b)
 			remove(t, b.wheel+record.SignatureSuffix)
@@ -139,11 +140,11 @@ func folderAttacks() []attack {
 		{name: "the signature is no note", want: "it is no signed note", folder: func(t *testing.T, f *fleet, dir string) {
 			put(t, build(t, dir, "2.0").wheel+record.SignatureSuffix, []byte("trust me\n"))
 		}},
-		{name: "a wheel without a record, of a version that is not", want: "no index names it", folder: func(t *testing.T, f *fleet, dir string) {
+		{name: "a wheel without a record, of a version that is not", works: true, want: "no index names it", folder: func(t *testing.T, f *fleet, dir string) {
 			w := wheeltest.Wheel{Name: "pkg", Version: "9.0", Files: map[string]string{"pkg.py": evilText}}
 			put(t, filepath.Join(dir, w.Filename()), wheeltest.Build(w))
 		}},
-		{name: "a published wheel is another", want: "its index names the sha256", folder: func(t *testing.T, f *fleet, dir string) {
+		{name: "a published wheel is another", works: true, want: "its index names the sha256", folder: func(t *testing.T, f *fleet, dir string) {
 			w := wheeltest.Wheel{Name: "lib", Version: "1.0", Files: map[string]string{"lib.py": evilText}}
 			put(t, filepath.Join(dir, w.Filename()), wheeltest.Build(w))
 		}},
@@ -218,6 +219,22 @@ func serverAttacks() []attack {
 			}
 			return body
 		}},
+		{name: "metadata of a source requires more", works: true, args: []string{"pkg>=2"}, used: "1 built", want: "building pkg 2.0",
+			page: func(_ *fleet, _ string, files []any) []any { return []any{} },
+			answer: func(w http.ResponseWriter, r *http.Request) bool {
+				const lie = "Metadata-Version: 2.1\nName: pkg\nVersion: 2.0\nRequires-Dist: dep\n"
+				switch sum := sha256.Sum256([]byte(lie)); {
+				case strings.HasPrefix(r.URL.Path, "/builds/") && !strings.HasSuffix(r.URL.Path, "/metadata"):
+					w.WriteHeader(http.StatusNoContent)
+				case strings.HasPrefix(r.URL.Path, "/builds/") && r.Method == http.MethodPost:
+					fmt.Fprintf(w, `{"metadata": "%x"}`, sum)
+				case strings.HasPrefix(r.URL.Path, "/builds/"):
+					_, _ = io.WriteString(w, lie)
+				default:
+					return false
+				}
+				return true
+			}},
 		{name: "metadata forbids this Python", used: "2 from the cache server", body: func(path string, body []byte) []byte {
 			if strings.HasSuffix(path, ".metadata") {
 				return []byte(strings.Replace(string(body), "\nVersion:", "\nRequires-Python: <3\nVersion:", 1))
@@ -283,7 +300,7 @@ func newFleet(t *testing.T) *fleet {
 		t.Fatal(err)
 	}
 	f.mallory, _ = recordtest.Key(t, "mallory")
-	handler, stop := newServer(t, f.cache, nil)
+	handler, stop := newServer(t, f.cache, nil, 0)
 	srv := httptest.NewServer(handler)
 	for _, version := range []string{"1.0", "2.0"} {
 		f.curd(t, dir, "install", "--python", virtualenv(t), "-c", srv.URL, "-u", "--sign-key", secret, "pkg=="+version, "lib")
@@ -344,7 +361,7 @@ func (f *fleet) try(t *testing.T, a attack) {
 		a.folder(t, f, dir)
 	}
 	var requests atomic.Int64
-	handler, stop := newServer(t, dir, nil)
+	handler, stop := newServer(t, dir, nil, 0)
 	t.Cleanup(stop)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
@@ -360,6 +377,13 @@ func (f *fleet) try(t *testing.T, a attack) {
 	if slices.Contains(args, "pylock.toml") {
 		f.curd(t, home, "lock", "-o", filepath.Join(home, "pylock.toml"), "pkg", "lib")
 	}
+	if a.works {
+		venv := virtualenv(t)
+		f.curd(t, t.TempDir(), append([]string{"install", "--python", venv, "-c", srv.URL}, args...)...)
+		if f.judge(t, venv) == "" {
+			t.Error("it does not work on a machine without a policy, and so proves nothing")
+		}
+	}
 	venv := virtualenv(t)
 	stdout, stderr, err := f.run(home, append([]string{"install", "-v", "--python", venv, "--trust", f.trusted, "-c", srv.URL}, args...)...)
 	if err != nil {
@@ -374,7 +398,9 @@ func (f *fleet) try(t *testing.T, a attack) {
 	if n := requests.Load(); a.tries > 0 && n > int64(a.tries) {
 		t.Errorf("%d requests", n)
 	}
-	f.judge(t, venv)
+	if bad := f.judge(t, venv); bad != "" {
+		t.Errorf("installed is %s\n%s", bad, stderr)
+	}
 }
 
 // serve answers with what the attacker makes of the server's answer.
@@ -401,8 +427,8 @@ func (a attack) serve(f *fleet, h http.Handler, w http.ResponseWriter, r *http.R
 	_, _ = w.Write(body)
 }
 
-// judge sees that nothing is installed but what the authors published.
-func (f *fleet) judge(t *testing.T, venv string) {
+// judge tells what is installed that the authors did not publish, or in another version than the last; "": nothing.
+func (f *fleet) judge(t *testing.T, venv string) (bad string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(venv, "lib", "python*", "site-packages", "*"))
 	if err != nil || len(files) == 0 {
@@ -412,12 +438,13 @@ func (f *fleet) judge(t *testing.T, venv string) {
 		switch name := filepath.Base(file); {
 		case strings.HasSuffix(name, ".py"):
 			if strings.Contains(string(read(t, file)), evilText) {
-				t.Errorf("%s is evil", name)
+				bad += " evil " + name
 			}
 		case strings.HasPrefix(name, "dep"), strings.HasPrefix(name, "pkg-") && name != "pkg-2.0.dist-info":
-			t.Errorf("%s is installed", name)
+			bad += " " + name
 		}
 	}
+	return bad
 }
 
 // signedBuild is a build that lies in a folder.

@@ -101,7 +101,7 @@ func (s *session) wheelMetadata(ctx context.Context, f dist.File) (*metadata.Met
 		}
 	}
 	return s.metadata.get(ctx, key(f), func() (*metadata.Metadata, error) {
-		at, raw, err := s.metadataOf(f), []byte(nil), error(index.ErrNoRanges)
+		at, raw, err := s.metadataOf(f), []byte(nil), index.ErrNoRanges
 		if !whole {
 			raw, err = askPlace(ctx, s.cacheOf(at), func(ctx context.Context) ([]byte, error) { return s.clientFor(at).Metadata(ctx, at) })
 		}

@@ -93,3 +93,14 @@ func TestWaitsFindsCircles(t *testing.T) {
 	leave()
 	enter("c", "a") // no circle any more
 }
+
+// TestMemoAgain: what is known after a solve that must be done again is not what was known before.
+func TestMemoAgain(t *testing.T) {
+	t.Parallel()
+	var m memo[string, int]
+	for _, want := range []error{errAgain, errCacheLost, nil} {
+		if _, err := m.get(t.Context(), "x", func() (int, error) { return 1, want }); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+}

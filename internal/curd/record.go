@@ -93,7 +93,9 @@ func processorFlags(log string) (flags []string, err error) {
 
 // otherwise tells why a build was made under another key than this run's, "" where it was not.
 func (s *source) otherwise(f dist.File) string {
-	if record.Key(decides(f.BuiltFrom, s.python, s.settings(string(f.Name)), s.variables())) == f.BuildKey {
+	d := s.decided()
+	d.From, d.Settings = f.BuiltFrom, s.settings(string(f.Name))
+	if record.Key(d) == f.BuildKey {
 		return ""
 	}
 	return "a build of it was made for another Python or system, or with other settings"

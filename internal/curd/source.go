@@ -15,6 +15,7 @@ import (
 	"curdling/internal/install"
 	"curdling/internal/metadata"
 	"curdling/internal/python"
+	"curdling/internal/record"
 	"curdling/internal/requirement"
 	"curdling/internal/resolve"
 	"curdling/internal/tag"
@@ -31,6 +32,7 @@ type source struct {
 	installed map[dist.Name]install.Installed // what may stay; nil: nothing
 	nested    bool                            // the solve is for a build's requirements
 	asked     map[dist.Name]bool              // by the user
+	decided   func() record.Decides           // what decides of builds for this interpreter, but for source and settings
 
 	mu       sync.Mutex
 	projects map[dist.Name]*project
@@ -68,6 +70,7 @@ func (s *session) newSource(py *python.Interpreter, installed map[dist.Name]inst
 		direct:    map[dist.Name]direct{},
 		statuses:  map[dist.Name]string{},
 		asked:     map[dist.Name]bool{},
+		decided:   sync.OnceValue(func() record.Decides { return decides("", py, nil, s.variables()) }),
 	}
 }
 
