@@ -251,7 +251,7 @@ func (r *reader) resolveWhole(ref string) (string, bool) {
 		return "", false
 	}
 	local := u.Scheme == "file" && r.base.Scheme == "file" && u.Host == ""
-	if !isWeb(u) && !local {
+	if !isWeb(u) && !local || u.Path == "" { // a host alone is no file
 		return "", false
 	}
 	u.User, u.Fragment, u.RawFragment = nil, "", ""

@@ -14,6 +14,8 @@ import (
 
 	"curdling/internal/audit"
 	"curdling/internal/auth"
+	"curdling/internal/index"
+	"curdling/internal/lease"
 	"curdling/internal/oidc"
 	"curdling/internal/oidc/oidctest"
 	"curdling/internal/store/disk"
@@ -56,7 +58,11 @@ func newScoped(t *testing.T, policy auth.Policy, wheels ...wheeltest.Wheel) *sco
 	if policy.CI, err = oidc.Open(path, quiet); err != nil {
 		t.Fatal(err)
 	}
-	x.site = newSite(t, options{scopes: true, configure: func(c *Config) { c.Policy, c.Audit = policy, audit.New(x.audit) }}, wheels...)
+	x.site = newSite(t, options{scopes: true, configure: func(c *Config) {
+		c.Policy, c.Audit = policy, audit.New(x.audit)
+		state := t.TempDir()
+		c.Builds = Builds{Leases: lease.New(lease.NewFolder(filepath.Join(state, "leases")), lease.Options{}), Prepared: lease.NewFolder(filepath.Join(state, "prepared"))}
+	}}, wheels...)
 	return x
 }
 
@@ -123,6 +129,39 @@ func TestPullRequestOverwritesMain(t *testing.T) {
 	}
 	if len(got) != 3 {
 		t.Errorf("noted: %v", got)
+	}
+}
+
+// TestPullRequestBuilds: main's machines wait for no job of a pull request, and believe nothing that it prepared.
+func TestPullRequestBuilds(t *testing.T) {
+	t.Parallel()
+	x := newScoped(t, auth.Policy{})
+	at := "/builds/" + strings.Repeat("a", 64) + "/" + strings.Repeat("b", 64)
+	ask := func(who string) (int, string) {
+		t.Helper()
+		r := x.do(http.MethodPost, at, strings.NewReader(`{"name": "acme 1.0"}`), "Authorization", who, "Content-Type", "application/json")
+		return r.StatusCode, text(t, r)
+	}
+	if status, body := ask(x.pull("1")); status != http.StatusForbidden || !strings.Contains(body, "builds for himself") {
+		t.Errorf("a lease for a pull request: %d %s", status, body)
+	}
+	status, body := ask(x.main())
+	var granted index.BuildAnswer
+	if err := json.Unmarshal([]byte(body), &granted); err != nil || status != http.StatusCreated || granted.Lease == "" {
+		t.Fatalf("a lease for main: %d %s", status, body)
+	}
+	if status, body := ask(x.pull("1")); status != http.StatusAccepted {
+		t.Errorf("a pull request may wait for main: %d %s", status, body)
+	}
+	for _, attempt := range []struct{ method, target, body string }{
+		{http.MethodDelete, at + "/" + granted.Lease, ""},
+		{http.MethodPut, at + "/" + granted.Lease, "log"},
+		{http.MethodPut, at + "/metadata", "Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n"},
+	} {
+		r := x.do(attempt.method, attempt.target, strings.NewReader(attempt.body), "Authorization", x.pull("1"))
+		if r.StatusCode != http.StatusForbidden {
+			t.Errorf("%s %s: %s", attempt.method, attempt.target, r.Status)
+		}
 	}
 }
 
