@@ -179,6 +179,8 @@ func (s *session) admit(ctx context.Context, f dist.File) (admitted, error) {
 		case distrust != "" && c != nil:
 			s.leaveOut(c, f, distrust)
 			return a, fmt.Errorf("%w: %s is not trusted", errAgain, f.Filename)
+		case distrust != "": // an index should list none
+			return a, s.barred(f, distrust)
 		case err != nil:
 			return a, s.barred(f, "its record cannot be used: "+err.Error())
 		}
@@ -223,7 +225,7 @@ func (s *source) keepRecord(p *prepared) error {
 	same := func(b curds.Build) bool {
 		return b.Wheel == p.file.sha256 && (b.Server == "" || p.signed == nil || bytes.Equal(b.Signature, p.signed))
 	}
-	server := ""
+	server := f.URL // never "": this machine did not make it, and will not sign it
 	if c := s.cacheOf(f); c != nil {
 		server = c.shown
 	}
