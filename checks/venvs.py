@@ -97,6 +97,8 @@ def listing(venv, aside=()):
             content = "\n".join(",".join(row) for row in record(content, aside)).encode()
         elif path.name == "INSTALLER" or path.suffix == ".pyc":
             content = b""
+        elif path.name == "WHEEL":  # curd's builds have a build tag
+            content = re.sub(rb"(?m)^Build: 0b[0-9a-f]+\n", b"", content)
         else:
             content = content.replace(bytes(venv), b"VENV")
         found[str(rel)] = hashlib.sha256(content).hexdigest(), mode(path)
@@ -104,11 +106,11 @@ def listing(venv, aside=()):
 
 
 def record(content, aside):
-    """The rows of RECORD, in order, without what must differ: the hashes of INSTALLER and of scripts, which name the virtualenv."""
+    """The rows of RECORD, in order, without what may differ: the hashes of INSTALLER, WHEEL and of scripts, which name the virtualenv."""
     for row in csv.reader(content.decode().splitlines()):
         name = row[0].rpartition("/")[2]
         if name not in aside:
-            yield row[:1] if name == "INSTALLER" or re.match(r"(\.\./)+bin/", row[0]) else row
+            yield row[:1] if name in ("INSTALLER", "WHEEL") or re.match(r"(\.\./)+bin/", row[0]) else row
 
 
 def mode(path):
