@@ -47,7 +47,7 @@ func parseLock(t table) *Lock {
 		t.fail("lock-version", fmt.Errorf("%s is not known; lock again, or with a newer version of this program", l.Version))
 		return nil
 	}
-	l.Environments = list(t, "environments", marker.Parse)
+	l.Environments = list(t, "environments", parseMarker)
 	l.RequiresPython = optional(t, "requires-python", version.ParseSpecifiers)
 	l.Extras = list(t, "extras", normalName)
 	l.DependencyGroups = list(t, "dependency-groups", anyText)
@@ -72,7 +72,7 @@ func parsePackage(t table) Package {
 		return p
 	}
 	p.Version = optional(t, "version", version.Parse)
-	p.Marker = optional(t, "marker", marker.Parse)
+	p.Marker = optional(t, "marker", parseMarker)
 	p.RequiresPython = optional(t, "requires-python", version.ParseSpecifiers)
 	p.Dependencies = t.plainTables("dependencies")
 	if v, ok := t.table("vcs"); ok {
@@ -398,4 +398,16 @@ func (t table) needPlace(path, url string) {
 	if path == "" && url == "" {
 		t.fail("", errors.New("must have a path or a url"))
 	}
+}
+
+// parseMarker refuses a marker whose strings have escapes that would be lost when it is written: nobody needs them.
+func parseMarker(text string) (marker.Marker, error) {
+	m, err := marker.Parse(text)
+	if err != nil {
+		return m, err
+	}
+	if again, err := marker.Parse(m.String()); err != nil || !again.Equal(m) {
+		return m, fmt.Errorf("marker %.100q: escapes in strings are not supported", text)
+	}
+	return m, nil
 }
