@@ -174,8 +174,13 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 	if _, other := s.taken.Load(r.id()); other {
 		p.origin, p.saved.Bytes = CacheServer, f.Size
 	}
-	if published(p) && !p.special {
-		s.own.Share(b.Wheel, b.Record)
+	if published(p) {
+		if path, ok := s.own.File(f.SHA256); ok && filepath.Base(path) == f.Filename { // it was fetched for the build
+			s.own.Share(f.SHA256, nil)
+		}
+		if !p.special {
+			s.own.Share(b.Wheel, b.Record)
+		}
 	}
 	if _, now := s.fresh.Load(r.id()); !now {
 		p.saved.Builds, p.saved.Time = 1, time.Duration(b.Seconds*float64(time.Second))
