@@ -16,6 +16,7 @@
 # make bench-catalog BENCH_DIR=/dev/shm   curd-server on folders of up to 200,000 wheels
 # make bench   the solver on its hardest universes
 # make bench-server ARGS=--quick   curd-server beside nginx, proxpi, devpi and pypiserver (bench/README.md)
+# make bench-ci ARGS='--rounds 1'   a job in CI with pip, uv and curd, on fresh machines (bench/README.md)
 # make man     the manual pages into man/
 # make vectors SEED=n   hold the foundations against Python's newest `packaging`
 #                       (without SEED: renew the committed vectors)
@@ -35,7 +36,7 @@ LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
 .PHONY: build demo test race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit check-systems \
-	check-page check-image bench bench-catalog bench-server man vectors \
+	check-page check-image bench bench-catalog bench-server bench-ci man vectors \
 	wheels wheels-test release release-check clean
 
 build:
@@ -120,6 +121,9 @@ bench-catalog: build
 
 bench-server:
 	$(PYTHON) -m bench.server $(ARGS)
+
+bench-ci: build
+	$(PYTHON) -m bench.ci $(ARGS)
 
 man: build
 	bin/curd man man

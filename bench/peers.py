@@ -12,6 +12,7 @@ PINNED = {
     "pypiserver-waitress": ["pypiserver==2.4.2", "watchdog==2.1.9", "waitress==3.0.2"],
     "proxpi": ["proxpi==1.3.1", "packaging==26.4", "gunicorn==27.0.1", "gevent==26.9.0"],
     "devpi": ["devpi-server==6.20.3", "waitress==3.0.2"],
+    "ci": ["pip==26.3", "uv==0.13.9"],
 }
 
 
@@ -41,5 +42,5 @@ def versions():
         subprocess.run(command, capture_output=True, text=True))
     yield first([system("nginx"), "-v"]).replace("nginx version: nginx/", "nginx ")
     yield " ".join(first([system("wrk"), "-v"]).split()[:2])
-    for pins in PINNED.values():
+    for pins in (pins for name, pins in PINNED.items() if name != "ci"):
         yield ", ".join(p.replace("==", " ") for p in pins)
