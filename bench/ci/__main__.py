@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 
 from bench import peers, process, scratch, table
+from bench.server.results import FAILURES
 
 from . import application, chart, index, jobs
 
 ROOT = Path(__file__).parents[2]
-PIP, UV, WHOLE, PRUNED, COLD, WARM = ("pip", "uv", "uv, its cache restored", "uv, its cache restored, pruned for CI",
+PIP, UV, WHOLE, PRUNED, COLD, WARM = ("pip", "uv", "uv, its cache restored", "uv, its pruned cache restored",
                                       "curd, no server", "curd, a warm server")
 SLOW, FAST = [COLD, UV, PIP], [WARM, WHOLE, PRUNED]
 GOALS = {PIP: 0.03, UV: 0.1}
@@ -80,7 +81,7 @@ class Bench:
 
     def uv_command(self, machine):
         return [self.uv, "pip", "install", "-q", "--python", machine.venv, "--index-url", self.index.url,
-                *(word for name in application.MODULES for word in ("--no-binary-package", name)), "-r", self.requirements]
+                *(word for name in application.MODULES for word in ("--no-binary", name)), "-r", self.requirements]
 
     def curd_command(self, machine, *options):
         return [self.o.curd, "install", "-q", "--python", machine.venv, "-i", self.index.url,
@@ -137,26 +138,29 @@ class Bench:
         return cost
 
     def measure(self, name):
-        if time.monotonic() > self.began + self.o.minutes * 60:
-            note = "time was up before all rounds were done"
-            if note not in self.notes:
-                self.notes.append(note)
+        try:
+            cost = self.jobs[name]()
+        except FAILURES as error:
+            self.note(f"{name} failed: {' '.join(str(error).split())[-400:]}")
             return
-        cost = self.jobs[name]()
         self.costs.setdefault(name, []).append(cost)
         self.say(f"{name}: {cost.seconds:.1f} s, processor {cost.cpu:.1f} s, {cost.received / 1e6:.1f} MB, load {cost.load:.1f}")
-        if self.o.rounds and (name in SLOW or len(self.costs[name]) == self.o.fast):
-            self.report()
+
+    def note(self, text):
+        if text not in self.notes:
+            self.notes.append(text)
+            self.say(f"note: {text}")
 
     def run(self):
-        for i in range(self.o.rounds):
-            for name in SLOW[:2] if i == 0 else SLOW[i % 3:] + SLOW[:i % 3]:
+        for i in range(max(self.o.rounds, self.o.fast)):
+            slow, fast = SLOW if i < self.o.rounds else [], FAST if i < self.o.fast else []
+            for name in slow[i % 3:] + slow[:i % 3] + fast[i % 3:] + fast[:i % 3]:
+                if time.monotonic() > self.began + self.o.minutes * 60:
+                    self.note(f"time was up in round {i + 1}")
+                    break
                 self.measure(name)
-            if i == 0:
-                for j in range(self.o.fast):
-                    for name in FAST[j % 3:] + FAST[:j % 3]:
-                        self.measure(name)
-                self.measure(PIP)
+            if i == 0 or i == self.o.fast - 1 or slow:
+                self.report()  # so that little is lost where it is stopped
 
     def middle(self, name, what):
         return statistics.median(getattr(c, what) for c in self.costs[name])
@@ -192,7 +196,12 @@ Curdling at {table.commit()}; {', '.join(p.replace('==', ' ') for p in peers.PIN
             self.o.chart.write_text(chart.svg(f"A job in CI that installs {len(pins)} packages, {len(application.MODULES)} of them from source", "Median time on a fresh machine; everything on loopback. Less is better.", bars))
 
 
-process.stop_on_signals()
-bench = Bench(arguments())
-if not bench.o.prepare:
-    bench.run()
+def main():
+    process.stop_on_signals()
+    bench = Bench(arguments())
+    if not bench.o.prepare:
+        bench.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -4,11 +4,11 @@ from html import escape
 
 from bench.table import number
 
-ROW, LEFT, WIDTH, BAR = 44, 250, 760, 380
+ROW, LEFT, WIDTH, BAR = 44, 265, 780, 340
 
 STYLE = """
 text { font: 14px system-ui, sans-serif; fill: #1f2328 }
-.small { font-size: 12px; fill: #59636e }
+.title { font-weight: 600 } .small { font-size: 12px; fill: #59636e }
 .bar { fill: #8c959f } .ours { fill: #0969da }
 @media (prefers-color-scheme: dark) { text { fill: #f0f6fc } .small { fill: #9198a1 } .bar { fill: #656c76 } .ours { fill: #4493f8 } }
 """
@@ -20,7 +20,7 @@ def svg(title, note, bars):
     said = "; ".join(f"{label}: {number(seconds)} s" for label, seconds, _, _ in bars)
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title desc">',
              f'<title id="title">{escape(title)}</title>', f'<desc id="desc">{escape(said)}. {escape(note)}</desc>', f"<style>{STYLE}</style>",
-             f'<text x="0" y="20" font-weight="600">{escape(title)}</text>']
+             f'<text class="title" x="0" y="20">{escape(title)}</text>']
     for i, (label, seconds, remark, ours) in enumerate(bars):
         y = 40 + ROW * i
         length = max(2, BAR * seconds / most)

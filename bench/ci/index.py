@@ -1,6 +1,7 @@
 """An index on loopback with what the application needs: pages as the default index has them, the files that are asked for."""
 
 import gzip
+import json
 import os
 import re
 import shutil
@@ -47,7 +48,8 @@ def prepare(folder, curd_server, pip, python, tools, environment, log):
 
 
 def collect(mirror, url, files, pages):
-    """Takes a mirror's files, with the metadata of wheels, and its pages of their projects."""
+    """Takes a mirror's files, with the metadata of wheels, and its pages of their projects: of those that must be built without
+    the wheels, whose metadata some would read."""
     for path in sorted(mirror.iterdir()):
         if path.name.startswith(".") or not path.is_file():
             continue
@@ -64,6 +66,10 @@ def collect(mirror, url, files, pages):
             status, _, body = get(f"{url}/simple/{name}/", {"Accept": JSON}, timeout=120)
             if status != 200:
                 raise RuntimeError(f"the mirror answers {status} for {name}")
+            if name in application.MODULES:
+                page = json.loads(body)
+                page["files"] = [f for f in page["files"] if not f["filename"].endswith(".whl")]
+                body = json.dumps(page).encode()
             (pages / name).mkdir()
             (pages / name / "index.json").write_bytes(body)
             (pages / name / "index.json.gz").write_bytes(gzip.compress(body, 6))
