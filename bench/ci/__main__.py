@@ -191,9 +191,11 @@ Curdling at {table.commit()}; {', '.join(p.replace('==', ' ') for p in peers.PIN
         self.o.results.mkdir(parents=True, exist_ok=True)
         (self.o.results / f"ci-{table.today()}.md").write_text(text.rstrip() + "\n")
         if PIP in self.costs:
-            bars = [(name, self.middle(name, "seconds"), f"{table.number(self.middle(name, 'cpu'))} s of processor, {self.middle(name, 'received') / 1e6:.0f} MB",
+            # Processor time, which other work on the machine changes little.
+            bars = [(name, self.middle(name, "cpu"), f"done in {table.number(self.middle(name, 'seconds'))} s, {self.middle(name, 'received') / 1e6:.0f} MB",
                      name in (COLD, WARM)) for name in self.jobs if name in self.costs]
-            self.o.chart.write_text(chart.svg(f"A job in CI that installs {len(pins)} packages, {len(application.MODULES)} of them from source", "Median time on a fresh machine; everything on loopback. Less is better.", bars))
+            self.o.chart.write_text(chart.svg(f"Processor time of a CI job that installs {len(pins)} packages, {len(application.MODULES)} of them from source",
+                                              "Medians, each on a fresh machine; everything on loopback. Less is better.", bars))
 
 
 def main():
