@@ -200,9 +200,12 @@ Curdling at {table.commit()}; {', '.join(p.replace('==', ' ') for p in peers.PIN
 
 def main():
     process.stop_on_signals()
-    bench = Bench(arguments())
-    if not bench.o.prepare:
-        bench.run()
+    try:
+        bench = Bench(arguments())
+        if not bench.o.prepare:
+            bench.run()
+    finally:
+        process.stop_all()  # before the folder goes that they write to
 
 
 if __name__ == "__main__":
