@@ -174,13 +174,8 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 	if _, other := s.taken.Load(r.id()); other {
 		p.origin, p.saved.Bytes = CacheServer, f.Size
 	}
-	if published(p) {
-		if path, ok := s.own.File(f.SHA256); ok && filepath.Base(path) == f.Filename { // it was fetched for the build
-			s.own.Share(f.SHA256, nil)
-		}
-		if !p.special {
-			s.own.Share(b.Wheel, b.Record)
-		}
+	if published(p) && !p.special {
+		s.own.Share(b.Wheel, b.Record)
 	}
 	if _, now := s.fresh.Load(r.id()); !now {
 		p.saved.Builds, p.saved.Time = 1, time.Duration(b.Seconds*float64(time.Second))
@@ -191,7 +186,11 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 // published tells whether what was chosen is on a page of an index or a cache server, and so no secret
 // of this machine.
 func published(p *prepared) bool {
-	return p.direct == nil && (strings.HasPrefix(p.choice.File.URL, "https:") || strings.HasPrefix(p.choice.File.URL, "http:"))
+	return p.direct == nil && onWeb(p.choice.File)
+}
+
+func onWeb(f dist.File) bool {
+	return strings.HasPrefix(f.URL, "https:") || strings.HasPrefix(f.URL, "http:")
 }
 
 // checkPromise holds a wheel that just came against the metadata that its index gave of it, by which it was chosen.
