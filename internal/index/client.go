@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -43,7 +44,7 @@ type Options struct {
 	// Connect is how long a connection may take to be made; 0 is 10 s, or Timeout where that is less.
 	Connect time.Duration
 	// Hasty makes no further attempt where no connection was made, the server was silent for Timeout, or it asks
-	// for more patience than that.
+	// for more patience than that. A server that answered before gets one: it may be this machine that is too busy to listen.
 	Hasty bool
 	// Dial makes connections; nil is the system's way.
 	Dial       func(ctx context.Context, network, address string) (net.Conn, error)
@@ -80,6 +81,7 @@ type Client struct {
 	retries     int
 	timeout     time.Duration
 	hasty       bool
+	answered    atomic.Bool // a server, at least once
 	log         *slog.Logger
 	offline     bool
 	refresh     bool

@@ -104,6 +104,7 @@ func (c *Client) attempt(ctx context.Context, build func() (*http.Request, error
 		return nil, err
 	}
 	defer resp.Body.Close()
+	c.answered.Store(true)
 	if resp.StatusCode == http.StatusUnauthorized {
 		denied = resp.Request
 	}
@@ -120,7 +121,8 @@ func (c *Client) attempt(ctx context.Context, build func() (*http.Request, error
 
 // again waits before a further attempt, and tells whether there is to be one.
 func (c *Client) again(ctx context.Context, attempt int, err error) bool {
-	if attempt >= c.retries || ctx.Err() != nil || !passing(err) || c.hasty && absent(err) {
+	known := c.answered.Load() && attempt == 0
+	if attempt >= c.retries || ctx.Err() != nil || !passing(err) || c.hasty && absent(err) && !known {
 		return false
 	}
 	wait := min(c.backoff<<min(attempt, 10), maxBackoff)
