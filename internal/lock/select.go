@@ -280,6 +280,9 @@ func locate(lockFile, path, link string) (requirement.Source, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(lockFile), path)
 	}
+	if strings.HasPrefix(path, "-") { // programs would take it for an option
+		path = "." + string(filepath.Separator) + path
+	}
 	return requirement.Source{Kind: requirement.LocalFile, Path: path}, nil
 }
 
