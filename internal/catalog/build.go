@@ -18,12 +18,12 @@ import (
 
 // Build is what a catalog keeps in mind of a build's record.
 type Build struct {
-	Filename            string // of the wheel
-	From, Key, Identity string // see package record
-	SHA256              string // of the wheel
-	Time                time.Duration
-	Plain               bool // see [record.Record.Plain]
-	OfRelease           bool // see [record.Record.OfRelease]
+	Filename  string // of the wheel
+	From, Key string // see package record
+	SHA256    string // of the wheel
+	Time      time.Duration
+	Plain     bool // see [record.Record.Plain]
+	OfRelease bool // see [record.Record.OfRelease]
 }
 
 // buildKey finds builds.
@@ -39,7 +39,7 @@ func readBuild(text []byte, filename string) (*Build, error) {
 		return nil, err
 	}
 	return &Build{
-		Filename: filename, From: r.From.SHA256, Key: r.Key, Identity: r.Identity(), SHA256: r.Wheel.SHA256, Time: r.Cost.Duration(), Plain: r.Plain(), OfRelease: r.OfRelease(),
+		Filename: filename, From: r.From.SHA256, Key: r.Key, SHA256: r.Wheel.SHA256, Time: r.Cost.Duration(), Plain: r.Plain(), OfRelease: r.OfRelease(),
 	}, nil
 }
 

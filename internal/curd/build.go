@@ -48,6 +48,11 @@ func decides(source string, py *python.Interpreter, settings map[string][]string
 	return record.Decides{From: source, Tag: record.TagOf(py.Target), Platform: platform, Settings: settings, Variables: variables}
 }
 
+// gives tells whether a wheel of that project and version, which may have a local label more, can be of the source.
+func (r *recipe) gives(name dist.Name, v version.Version) bool {
+	return (r.project == "" || name == r.project) && (r.version.IsZero() || v.Public().Compare(r.version.Public()) == 0)
+}
+
 // id names the build within a run.
 func (r *recipe) id() string { return r.source + " " + r.key() }
 

@@ -189,7 +189,7 @@ func (s *session) symbolsLack(ctx context.Context, sha256 string, py *python.Int
 	for _, arch := range py.Target.Archs() {
 		for _, lack := range s.host.Lacks(needs, fit.Place{Arch: arch, Python: py.Executable}) {
 			if lack.Symbol != "" {
-				return "its wheel does not work on this machine: " + lack.String(), nil
+				return lacking(lack), nil
 			}
 		}
 	}
@@ -201,8 +201,13 @@ func (s *source) refuse(f dist.File, lack fit.Lack) error {
 		return fmt.Errorf("%s does not work on this machine: %s", f.Filename, lack)
 	}
 	s.log("build").Info("does not work on this machine", "wheel", f.Filename, "file", lack.File, "why", lack)
-	s.unfit.Store(f.URL, "its wheel does not work on this machine: "+lack.String())
+	s.unfit.Store(f.URL, lacking(lack))
 	return fmt.Errorf("%w: %s does not fit", errAgain, f.Filename)
+}
+
+// lacking says why a wheel is of no use here.
+func lacking(lack fit.Lack) string {
+	return "its wheel does not work on this machine: " + lack.String()
 }
 
 // isBuild tells of a wheel that some machine built for itself: there is a record of it, or no policy stands for it.

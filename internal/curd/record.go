@@ -130,7 +130,7 @@ func (s *session) recordOf(ctx context.Context, f dist.File) (*record.Record, []
 func (s *session) misfit(r *record.Record, py *python.Interpreter) string {
 	for _, f := range r.Needs.Files {
 		if lacks := s.host.Lacks(r.Needs.Needs, fit.Place{Arch: f.Machine, Python: py.Executable}); len(lacks) > 0 {
-			return "its wheel does not work on this machine: " + lacks[0].String()
+			return lacking(lacks[0])
 		}
 	}
 	if r.Native() && len(r.Needs.Files) > 0 {

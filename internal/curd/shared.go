@@ -117,7 +117,7 @@ func failedElsewhere(r *recipe, f *index.BuildFailure) error {
 // takeBuild fetches a build that a cache server has of a recipe; why tells why it does not do.
 func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built index.BuiltFile) (b curds.Build, why string, err error) {
 	f, err := dist.ParseFilename(built.Filename, r.project)
-	if err != nil || !r.version.IsZero() && f.Version.Public().Compare(r.version.Public()) != 0 {
+	if err != nil || !r.gives(f.Name, f.Version) {
 		return b, "it is of another project or version", nil
 	}
 	f.URL, f.SHA256, f.Size = c.shown+"/p/"+f.Filename, built.SHA256, built.Size
@@ -230,7 +230,7 @@ func (s *session) sharedMetadata(ctx context.Context, r *recipe) (md *metadata.M
 			return nil, &leased{c, claim.Lease}, nil
 		}
 		md, err := metadata.Parse(claim.Metadata)
-		if err == nil && (r.project == "" || md.Name == r.project && (r.version.IsZero() || md.Version.Public().Compare(r.version.Public()) == 0)) {
+		if err == nil && r.gives(md.Name, md.Version) {
 			return md, nil, nil
 		}
 		s.log("build").Info("metadata is left out", "source", r.name, "at", c.shown, "err", err)
@@ -243,14 +243,13 @@ func (s *session) giveMetadata(ctx context.Context, t *leased, r *recipe, text [
 	if t == nil {
 		return
 	}
-	if err == nil {
-		err = t.place.client.PutBuildMetadata(ctx, t.place.root, index.Build{From: r.source, Key: r.key(), Name: r.name}, text)
-		if err == nil {
-			err = t.lease.Done(ctx)
-		}
-	} else {
+	if err != nil {
 		s.give(ctx, t, r, curds.Build{}, err)
 		return
+	}
+	err = t.place.client.PutBuildMetadata(ctx, t.place.root, index.Build{From: r.source, Key: r.key(), Name: r.name}, text)
+	if err == nil {
+		err = t.lease.Done(ctx)
 	}
 	if err != nil {
 		s.log("build").Debug("metadata was not shared", "at", t.place.shown, "source", r.name, "why", err)

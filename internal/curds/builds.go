@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"curdling/internal/record"
 )
 
 // Build tells which wheel was built from a source. It is kept as JSON.
@@ -28,7 +30,7 @@ type Build struct {
 }
 
 func (c *Curds) buildPath(source, key string) string {
-	if !validSHA256(source) {
+	if !record.IsHash(source) {
 		return ""
 	}
 	return filepath.Join(c.dir, "builds", source, filepath.Base(key)+".json")
@@ -37,7 +39,7 @@ func (c *Curds) buildPath(source, key string) string {
 // Builds gives the wheels that were built from the source with that hash under
 // that key, the newest first, whatever an index says today of the source.
 func (c *Curds) Builds(source, key string) (found []Build) {
-	if !validSHA256(source) {
+	if !record.IsHash(source) {
 		return nil
 	}
 	for _, b := range c.buildsIn(source) {

@@ -43,7 +43,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -210,9 +209,4 @@ func writeAtomic(path string, b []byte) error {
 		os.Remove(f.Name())
 	}
 	return err
-}
-
-// validSHA256 keeps anything but a hash out of paths.
-func validSHA256(s string) bool {
-	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"curdling/internal/dist"
+	"curdling/internal/record"
 )
 
 // File gives the path of the distribution file with that hash, false where it is not held.
@@ -26,7 +27,7 @@ func (c *Curds) File(sha256 string) (path string, ok bool) {
 }
 
 func (c *Curds) fileDir(sha256 string) string {
-	if !validSHA256(sha256) {
+	if !record.IsHash(sha256) {
 		return ""
 	}
 	return filepath.Join(c.dir, "files", sha256[:2], sha256)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"curdling/internal/metadata"
+	"curdling/internal/record"
 	"curdling/internal/wheel"
 )
 
@@ -21,7 +22,7 @@ const durable = "durable"
 // Tree gives the unpacked wheel whose file is held under that hash, unpacking it where that was
 // not done yet. Two processes that want one tree unpack it once.
 func (c *Curds) Tree(ctx context.Context, sha256 string) (wheel.Tree, error) {
-	if !validSHA256(sha256) {
+	if !record.IsHash(sha256) {
 		return wheel.Tree{}, fmt.Errorf("own cache: %q is no sha256", sha256)
 	}
 	dir := filepath.Join(c.dir, "trees", sha256[:2], sha256)

@@ -25,6 +25,7 @@ import (
 	"curdling/internal/lease"
 	"curdling/internal/metadata"
 	"curdling/internal/process"
+	"curdling/internal/record"
 )
 
 // Builds lets clients build what they all need once. The zero value grants no leases, and its routes are as if they were not there.
@@ -42,7 +43,6 @@ const (
 	findEvery     = 2 * time.Second  // what may come without a lease
 	questionTime  = 10 * time.Second // for a body to come
 	metadataTime  = time.Minute
-	hexDigits     = "0123456789abcdef"
 	preparedClass = "text/plain; charset=utf-8"
 )
 
@@ -112,7 +112,7 @@ func mains(h handler) shelved {
 // buildName is FROM/KEY of a path.
 func buildName(r *http.Request) (name string, err error) {
 	from, key := r.PathValue("from"), r.PathValue("key")
-	if len(from) != 64 || len(key) != 64 || strings.Trim(from+key, hexDigits) != "" {
+	if !record.IsHash(from) || !record.IsHash(key) {
 		return "", refuse(http.StatusBadRequest, "a build is named by two times 64 lower-case hexadecimal digits: /builds/FROM/KEY")
 	}
 	return from + "/" + key, nil
