@@ -70,14 +70,14 @@ func (w *Wheel) retag(out io.Writer, size int64, build dist.BuildTag, tags []tag
 // retagged is WHEEL with other tags (PEP 427).
 func retagged(text string, build dist.BuildTag, tags []tag.Tag) string {
 	var b strings.Builder
-	headers := true
+	end := "" // the empty line with which some tools end the headers
 	for line := range strings.Lines(text) {
 		key, _, _ := strings.Cut(line, ":")
-		headers = headers && strings.TrimSpace(line) != ""
-		if headers && (strings.EqualFold(key, "Tag") || strings.EqualFold(key, "Build")) {
-			continue
+		if strings.TrimSpace(line) == "" {
+			end = "\n"
+			break
 		}
-		if headers {
+		if !strings.EqualFold(key, "Tag") && !strings.EqualFold(key, "Build") {
 			b.WriteString(strings.TrimRight(line, "\r\n") + "\n")
 		}
 	}
@@ -87,7 +87,7 @@ func retagged(text string, build dist.BuildTag, tags []tag.Tag) string {
 	for _, t := range slices.SortedFunc(slices.Values(tags), tag.Tag.Compare) {
 		fmt.Fprintf(&b, "Tag: %s\n", t)
 	}
-	return b.String()
+	return b.String() + end
 }
 
 // rerecorded is RECORD with another content of the file at path, and without signatures.

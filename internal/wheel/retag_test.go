@@ -58,3 +58,18 @@ func TestRetag(t *testing.T) {
 		t.Errorf("before and after:\n%s", diff)
 	}
 }
+
+// TestRetaggedEnd: the empty line with which setuptools ends WHEEL stays, so that only the tags differ.
+func TestRetaggedEnd(t *testing.T) {
+	t.Parallel()
+	tags, err := tag.Parse("py3-none-any")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end, want := range map[string]string{"": "", "\n": "\n", "\r\n": "\n"} {
+		got := retagged("Wheel-Version: 1.0\nTag: py2-none-any\nBuild: 1\n"+end, dist.BuildTag{}, tags)
+		if want := "Wheel-Version: 1.0\nTag: py3-none-any\n" + want; got != want {
+			t.Errorf("ended by %q: %q, want %q", end, got, want)
+		}
+	}
+}
