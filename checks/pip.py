@@ -118,6 +118,7 @@ def main():
 
     try:
         pip = venvs.newest_pip(work / "pip")
+        venvs.template(sys.executable)  # before two ask for it at once
         with ThreadPoolExecutor(2) as pool:
             for requirement, (problems, count, wheels, theirs, ours) in zip(requirements, pool.map(one, requirements)):
                 files, packages, failed = files + count, packages + wheels, failed + bool(problems)
