@@ -92,8 +92,8 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	greet(stdout, o, listener, held.Stats().Projects)
 	config.Catalog, config.Mirror = held, mirrored
 	config.Counters, config.Checks = server.OpenCounters(filepath.Join(holding.state, "counters.json"), log), checks(o.directory, holding.folder, mirrored)
-	if !o.curds { // to which nothing that is built could be uploaded
-		builds, upkeep := shareBuilds(holding.state, log)
+	if holding.folder != nil { // else nothing that is built could be uploaded
+		builds, upkeep := shareBuilds(holding.folder, log)
 		config.Builds = builds
 		watching.Go(func() { upkeep(ctx) })
 	}

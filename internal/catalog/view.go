@@ -175,6 +175,20 @@ func (v *View) quarantined(filename string) error {
 	return v.own.missing(filename)
 }
 
+// Builds is [Catalog.Builds]: main's before the scope's.
+func (v *View) Builds(from, key string) []*File {
+	found := v.main.Builds(from, key)
+	if v.own == nil {
+		return found
+	}
+	for _, f := range v.own.Builds(from, key) {
+		if v.holder(f.Filename) == v.own {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
 // File is [Catalog.File].
 func (v *View) File(filename string) *File {
 	if f := v.main.File(filename); f != nil || v.own == nil {

@@ -105,9 +105,15 @@ type Leases struct {
 	now  func() time.Time // monotonic: differences alone count
 	wall func() time.Time // for people, and as a hint
 
+	*tally
+
 	mu     sync.Mutex
 	sights map[string]*sight
+	apart  map[string]*Leases
+}
 
+// tally is what leases and those apart from them have counted together.
+type tally struct {
 	waiters atomic.Int64
 	counts  [outcomes]atomic.Int64
 }
@@ -116,12 +122,33 @@ type Leases struct {
 func New(docs Documents, o Options) *Leases {
 	l := &Leases{
 		docs: docs, ttl: or(o.TTL, 30*time.Second), remember: or(o.Remember, 5*time.Minute), poll: or(o.Poll, time.Second),
-		most: or(o.Documents, 8192), log: o.Log, now: time.Now, wall: time.Now, sights: make(map[string]*sight),
+		most: or(o.Documents, 8192), log: o.Log, now: time.Now, wall: time.Now,
+		tally: new(tally), sights: make(map[string]*sight),
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
 	return l
+}
+
+// Apart gives the leases of a group by itself, which are kept in what docs gives. They have nothing to do with those
+// here or in another group: no holder, no failure and no number of them is seen by the others. They have the same options, and Sweep and Stats are
+// about them, too.
+func (l *Leases) Apart(group string, docs func() Documents) *Leases {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.apart[group]
+	if a == nil {
+		a = &Leases{
+			docs: docs(), ttl: l.ttl, remember: l.remember, poll: l.poll, most: l.most, log: l.log.With("group", group), now: l.now, wall: l.wall,
+			tally: l.tally, sights: make(map[string]*sight),
+		}
+		if l.apart == nil {
+			l.apart = make(map[string]*Leases)
+		}
+		l.apart[group] = a
+	}
+	return a
 }
 
 func or[T comparable](v, otherwise T) T {

@@ -264,6 +264,55 @@ func TestFleet(t *testing.T) {
 	}
 }
 
+// TestApart: what one group holds, fails or fills does not concern another.
+func TestApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := New(newMemory(), Options{Documents: 2})
+		memories := map[string]*memory{"pr-1": newMemory(), "pr-2": newMemory()}
+		group := func(name string) *Leases { return all.Apart(name, func() Documents { return memories[name] }) }
+		for _, other := range []string{name, "cc"} { // which fills it
+			if s, err := group("pr-1").Acquire(t.Context(), other, Asker{}, ""); err != nil || s.State != Granted {
+				t.Fatalf("%+v, %v", s, err)
+			}
+		}
+		if _, err := group("pr-1").Acquire(t.Context(), "dd", Asker{}, ""); !errors.Is(err, ErrFull) {
+			t.Errorf("one too many: %v", err)
+		}
+		mains, second := acquire(t, all, ""), acquire(t, group("pr-2"), "")
+		if mains.State != Granted || second.State != Granted {
+			t.Fatalf("held by another: %+v, %+v", mains, second)
+		}
+		if err := group("pr-1").Fail(t.Context(), name, mains.Token, "mine"); !errors.Is(err, ErrLost) {
+			t.Errorf("main's lease failed by another: %v", err)
+		}
+		if err := group("pr-2").Fail(t.Context(), name, second.Token, "exit status 1"); err != nil {
+			t.Error(err)
+		}
+		if held := all.Stats().Held; held != 3 {
+			t.Errorf("%d are held", held)
+		}
+		for want, l := range map[State]*Leases{Held: all, Failed: group("pr-2")} {
+			if s, err := l.Look(t.Context(), name, ""); err != nil || s.State != want {
+				t.Errorf("%+v, %v, want %s", s, err, want)
+			}
+		}
+		time.Sleep(3 * time.Hour)
+		for range 2 { // first the documents, then what was seen of them
+			if err := all.Sweep(t.Context()); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Hour)
+		}
+		if left := len(memories["pr-1"].docs) + len(memories["pr-2"].docs); left != 0 || len(all.apart) != 0 {
+			t.Errorf("%d documents and %d groups are left", left, len(all.apart))
+		}
+		if s := all.Stats(); s.Granted != 4 || s.Failed != 1 || s.Lost != 1 || s.Held != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 func TestBounds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -36,14 +37,23 @@ func (l *Leases) Stats() Stats {
 		Waiters: l.waiters.Load(), Granted: n(granted), TakenOver: n(takenOver), Expired: n(expired),
 		Done: n(done), Failed: n(failed), GivenUp: n(givenUp), Lost: n(lost),
 	}
+	stats.Held = l.seenHeld()
+	return stats
+}
+
+// seenHeld counts the leases that somebody holds, of the names that this server was asked about.
+func (l *Leases) seenHeld() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.sights {
 		if s.held.Load() {
-			stats.Held++
+			n++
 		}
 	}
-	return stats
+	for _, a := range l.apart {
+		n += a.seenHeld()
+	}
+	return n
 }
 
 // Run sweeps now and then, until ctx is done.
@@ -63,9 +73,25 @@ func (l *Leases) Run(ctx context.Context) {
 }
 
 // Sweep removes the documents of which nobody needs to know any more, and
-// forgets what it saw of names that have none.
+// forgets what it saw of names that have none, and the groups that have nothing.
 func (l *Leases) Sweep(ctx context.Context) error {
+	l.mu.Lock()
+	groups := maps.Clone(l.apart)
+	l.mu.Unlock()
 	var failures []error
+	for group, a := range groups {
+		if err := a.Sweep(ctx); err != nil && len(failures) < 10 {
+			failures = append(failures, fmt.Errorf("%s: %w", group, err))
+		}
+		a.mu.Lock()
+		empty := len(a.sights) == 0
+		a.mu.Unlock()
+		if empty { // who has it at hand may use it: there may be any number over the same documents
+			l.mu.Lock()
+			delete(l.apart, group)
+			l.mu.Unlock()
+		}
+	}
 	for name, err := range l.docs.List(ctx) {
 		if err != nil {
 			return errors.Join(append(failures, err)...)

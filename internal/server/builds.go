@@ -32,8 +32,10 @@ import (
 type Builds struct {
 	// Leases are on FROM/KEY, and on FROM/KEY/metadata.
 	Leases *lease.Leases
-	// Prepared keeps METADATA of sources, under FROM/KEY.
+	// Prepared keeps METADATA of sources, under FROM/KEY; set where Leases is.
 	Prepared lease.Documents
+	// Below keeps both for a scope below main. nil: there are no scopes.
+	Below func(scope string) (leases, prepared lease.Documents)
 }
 
 const (
@@ -82,31 +84,33 @@ func (s *Server) buildRoutes(routes map[string]methods) {
 	if s.builds.Leases == nil {
 		return
 	}
-	claim := methods{http.MethodPut: s.allow(auth.Upload, mains(s.heartbeat)), http.MethodDelete: s.allow(auth.Upload, mains(s.endLease))}
-	routes["/builds/{from}/{key}"] = methods{http.MethodPost: s.allow(auth.Read, ofMain(s.askBuild))}
+	claim := methods{http.MethodPut: s.allow(auth.Upload, (*shelf).heartbeat), http.MethodDelete: s.allow(auth.Upload, (*shelf).endLease)}
+	routes["/builds/{from}/{key}"] = methods{http.MethodPost: s.allow(auth.Read, (*shelf).askBuild)}
 	routes["/builds/{from}/{key}/{lease}"] = claim
-	routes["/builds/{from}/{key}/metadata"] = methods{http.MethodPost: s.allow(auth.Read, ofMain(s.askMetadata)),
-		http.MethodGet: s.allow(auth.Read, ofMain(s.getBuildMetadata)), http.MethodPut: s.upload(mains(s.putBuildMetadata))}
+	routes["/builds/{from}/{key}/metadata"] = methods{http.MethodPost: s.allow(auth.Read, (*shelf).askMetadata),
+		http.MethodGet: s.allow(auth.Read, (*shelf).getBuildMetadata), http.MethodPut: s.upload((*shelf).putBuildMetadata)}
 	routes["/builds/{from}/{key}/metadata/{lease}"] = claim
 }
 
-// errBelow keeps who is bound to a scope below main from what main's machines rely on: a lease that he holds, or
-// metadata that he sent, would be theirs.
-var errBelow = &auth.ForbiddenError{Reason: "builds are shared among those of the scope main; who is bound to another builds for himself"}
-
-// ofMain is a handler that tells everybody of main.
-func ofMain(h handler) shelved {
-	return func(_ *shelf, w *response, r *http.Request) error { return h(w, r) }
+// leases are those that the scope's own may hold. What is held, or failed, in a scope below main, main's do not see.
+func (s *shelf) leases() *lease.Leases {
+	if s.scope == "" {
+		return s.builds.Leases
+	}
+	return s.builds.Leases.Apart(s.scope, func() lease.Documents {
+		leases, _ := s.builds.Below(s.scope)
+		return leases
+	})
 }
 
-// mains is a handler for those who are in main alone.
-func mains(h handler) shelved {
-	return func(x *shelf, w *response, r *http.Request) error {
-		if x.scope != "" {
-			return errBelow
-		}
-		return h(w, r)
+// preparers keep the METADATA of sources that the scope's own believe: main's and, last, what takes what they send.
+func (s *shelf) preparers() []lease.Documents {
+	all := []lease.Documents{s.builds.Prepared}
+	if s.scope != "" {
+		_, prepared := s.builds.Below(s.scope)
+		all = append(all, prepared)
 	}
+	return all
 }
 
 // buildName is FROM/KEY of a path.
@@ -128,7 +132,7 @@ func leaseName(r *http.Request) (string, error) {
 }
 
 // askBuild answers with the builds that there are, a lease, or what another one is doing.
-func (s *Server) askBuild(w *response, r *http.Request) error {
+func (s *shelf) askBuild(w *response, r *http.Request) error {
 	return s.ask(w, r, func(q *index.BuildQuestion) (*index.BuildAnswer, error) {
 		var a index.BuildAnswer
 		for _, f := range s.catalog.Builds(r.PathValue("from"), r.PathValue("key")) {
@@ -144,7 +148,7 @@ func (s *Server) askBuild(w *response, r *http.Request) error {
 }
 
 // askMetadata is the same for the METADATA of a source.
-func (s *Server) askMetadata(w *response, r *http.Request) error {
+func (s *shelf) askMetadata(w *response, r *http.Request) error {
 	return s.ask(w, r, func(*index.BuildQuestion) (*index.BuildAnswer, error) {
 		text, err := s.prepared(r)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -155,7 +159,7 @@ func (s *Server) askMetadata(w *response, r *http.Request) error {
 }
 
 // ask answers a question, as late as the asker wants, or as soon as there is news.
-func (s *Server) ask(w *response, r *http.Request, find func(*index.BuildQuestion) (*index.BuildAnswer, error)) error {
+func (s *shelf) ask(w *response, r *http.Request, find func(*index.BuildQuestion) (*index.BuildAnswer, error)) error {
 	name, err := leaseName(r)
 	if err != nil {
 		return err
@@ -177,7 +181,7 @@ func (s *Server) ask(w *response, r *http.Request, find func(*index.BuildQuestio
 		} else if answer != nil {
 			return sendJSON(w, http.StatusOK, answer)
 		}
-		status, err := s.claim(r, name, q, refusal == nil && !q.Look, w.user())
+		leases, status, err := s.claim(r, name, q, refusal == nil && !q.Look, w.user())
 		if err != nil {
 			return leaseError(err)
 		}
@@ -200,7 +204,7 @@ func (s *Server) ask(w *response, r *http.Request, find func(*index.BuildQuestio
 				Holder: plainLine(status.By), Since: status.Since.Seconds(), Log: process.Plain(status.Log), After: status.After})
 		}
 		soon, cancel := context.WithTimeout(waiting, findEvery)
-		s.builds.Leases.Wait(soon, name, status.After)
+		leases.Wait(soon, name, status.After)
 		cancel()
 	}
 }
@@ -235,9 +239,6 @@ func (s *Server) mayBuild(w *response, r *http.Request, q index.BuildQuestion) (
 		return nil, err
 	}
 	w.who = who
-	if who.Scope != "" {
-		return errBelow, nil
-	}
 	if !who.Limited() {
 		return nil, nil
 	}
@@ -249,16 +250,25 @@ func (s *Server) mayBuild(w *response, r *http.Request, q index.BuildQuestion) (
 	return w.mayUpload(name), nil
 }
 
-// claim asks for a lease, or for how it stands where the asker may not have one.
-func (s *Server) claim(r *http.Request, name string, q index.BuildQuestion, builder bool, user string) (lease.Status, error) {
+// claim asks for a lease, or for how it stands where the asker may not have one, and tells among whose leases. What main's
+// build, or failed to build, those below wait for, or are told of.
+func (s *shelf) claim(r *http.Request, name string, q index.BuildQuestion, builder bool, user string) (among *lease.Leases, status lease.Status, err error) {
+	among = s.leases()
+	if main := s.builds.Leases; among != main {
+		if status, err = main.Look(r.Context(), name, q.After); err != nil || status.State != lease.Free {
+			return main, status, err
+		}
+	}
 	if !builder {
-		return s.builds.Leases.Look(r.Context(), name, q.After)
+		status, err = among.Look(r.Context(), name, q.After)
+		return among, status, err
 	}
 	by := remoteAddr(r).String()
 	if user != "" {
 		by = user + " at " + by
 	}
-	return s.builds.Leases.Acquire(r.Context(), name, lease.Asker{Token: q.Ours, By: by, What: q.Name}, q.After)
+	status, err = among.Acquire(r.Context(), name, lease.Asker{Token: q.Ours, By: by, What: q.Name}, q.After)
+	return among, status, err
 }
 
 // leaseError gives errors of leases their status.
@@ -298,7 +308,7 @@ func plainLine(s string) string {
 }
 
 // heartbeat takes what a holder's log grew by.
-func (s *Server) heartbeat(w *response, r *http.Request) error {
+func (s *shelf) heartbeat(w *response, r *http.Request) error {
 	name, err := leaseName(r)
 	if err != nil {
 		return err
@@ -312,7 +322,7 @@ func (s *Server) heartbeat(w *response, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.builds.Leases.Heartbeat(r.Context(), name, r.PathValue("lease"), at, log); err != nil {
+	if err := s.leases().Heartbeat(r.Context(), name, r.PathValue("lease"), at, log); err != nil {
 		return leaseError(err)
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -320,7 +330,7 @@ func (s *Server) heartbeat(w *response, r *http.Request) error {
 }
 
 // endLease ends a lease.
-func (s *Server) endLease(w *response, r *http.Request) error {
+func (s *shelf) endLease(w *response, r *http.Request) error {
 	name, err := leaseName(r)
 	if err != nil {
 		return err
@@ -328,11 +338,11 @@ func (s *Server) endLease(w *response, r *http.Request) error {
 	token, query := r.PathValue("lease"), r.URL.Query()
 	switch {
 	case query.Has("failed"):
-		err = s.builds.Leases.Fail(r.Context(), name, token, query.Get("failed"))
+		err = s.leases().Fail(r.Context(), name, token, query.Get("failed"))
 	case query.Has("abandoned"):
-		err = s.builds.Leases.GiveUp(r.Context(), name, token)
+		err = s.leases().GiveUp(r.Context(), name, token)
 	default:
-		err = s.builds.Leases.Done(r.Context(), name, token)
+		err = s.leases().Done(r.Context(), name, token)
 	}
 	if err != nil {
 		return leaseError(err)
@@ -342,16 +352,13 @@ func (s *Server) endLease(w *response, r *http.Request) error {
 }
 
 // prepared gives the METADATA of a source: what was prepared, or what a build of it has.
-func (s *Server) prepared(r *http.Request) ([]byte, error) {
+func (s *shelf) prepared(r *http.Request) ([]byte, error) {
 	name, err := buildName(r)
 	if err != nil {
 		return nil, err
 	}
-	if s.builds.Prepared != nil {
-		text, _, err := s.builds.Prepared.Get(r.Context(), name)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return text, err
-		}
+	if text, err := s.sentMetadata(r, name); !errors.Is(err, fs.ErrNotExist) {
+		return text, err
 	}
 	for _, f := range s.catalog.Builds(r.PathValue("from"), r.PathValue("key")) {
 		if text, _, err := s.catalog.Metadata(r.Context(), f.Filename); err == nil {
@@ -361,7 +368,17 @@ func (s *Server) prepared(r *http.Request) ([]byte, error) {
 	return nil, fmt.Errorf("the metadata of %s: %w", name, fs.ErrNotExist)
 }
 
-func (s *Server) getBuildMetadata(w *response, r *http.Request) error {
+// sentMetadata gives the METADATA that was prepared.
+func (s *shelf) sentMetadata(r *http.Request, name string) (text []byte, err error) {
+	for _, prepared := range s.preparers() {
+		if text, _, err = prepared.Get(r.Context(), name); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return text, err
+}
+
+func (s *shelf) getBuildMetadata(w *response, r *http.Request) error {
 	text, err := s.prepared(r)
 	if errors.Is(err, fs.ErrNotExist) {
 		return refuse(http.StatusNotFound, "nobody prepared the metadata of that source yet")
@@ -374,15 +391,12 @@ func (s *Server) getBuildMetadata(w *response, r *http.Request) error {
 }
 
 // putBuildMetadata keeps the METADATA of a source for the others. The first stays.
-func (s *Server) putBuildMetadata(w *response, r *http.Request) error {
+func (s *shelf) putBuildMetadata(w *response, r *http.Request) error {
 	name, err := buildName(r)
 	if err != nil {
 		return err
 	}
 	w.upload.File = "builds/" + name + "/metadata"
-	if s.builds.Prepared == nil {
-		return refuse(http.StatusNotFound, "this server keeps no metadata of sources")
-	}
 	w.until = time.Now().Add(metadataTime)
 	text, err := io.ReadAll(body{http.MaxBytesReader(w.ResponseWriter, r.Body, index.MaxBuildMetadata), w})
 	if err != nil {
@@ -396,19 +410,21 @@ func (s *Server) putBuildMetadata(w *response, r *http.Request) error {
 	if err := w.mayUpload(m.Name); err != nil {
 		return err
 	}
-	status := http.StatusCreated
-	_, err = s.builds.Prepared.Swap(r.Context(), name, "", text)
-	if errors.Is(err, lease.ErrConflict) {
-		held, _, err := s.builds.Prepared.Get(r.Context(), name)
-		switch {
-		case err != nil:
-			return err
-		case !bytes.Equal(held, text):
-			return refuse(http.StatusConflict, fmt.Sprintf("other metadata of that source is held: its sha256 is %s, of what came it is %s", sha256Of(held), sha256Of(text)))
+	status, stores := http.StatusOK, s.preparers()
+	held, err := s.sentMetadata(r, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = stores[len(stores)-1].Swap(r.Context(), name, "", text)
+		if err == nil {
+			status, held = http.StatusCreated, text
+		} else if errors.Is(err, lease.ErrConflict) {
+			held, err = s.sentMetadata(r, name)
 		}
-		status = http.StatusOK
-	} else if err != nil {
+	}
+	switch {
+	case err != nil:
 		return err
+	case !bytes.Equal(held, text):
+		return refuse(http.StatusConflict, fmt.Sprintf("other metadata of that source is held: its sha256 is %s, of what came it is %s", sha256Of(held), sha256Of(text)))
 	}
 	entry := w.entry(r)
 	entry.Status = status

@@ -35,10 +35,15 @@ var (
 
 // builders is what shares builds over a folder.
 func builders(dir string, o lease.Options) Builds {
-	state := filepath.Join(dir, disk.StateDir)
+	in := func(dir string) (leases, prepared lease.Documents) {
+		return lease.NewFolder(filepath.Join(dir, disk.StateDir, "leases")), lease.NewFolder(filepath.Join(dir, disk.StateDir, "prepared"))
+	}
+	leases, prepared := in(dir)
 	return Builds{
-		Leases:   lease.New(lease.NewFolder(filepath.Join(state, "leases")), o),
-		Prepared: lease.NewFolder(filepath.Join(state, "prepared")),
+		Leases: lease.New(leases, o), Prepared: prepared,
+		Below: func(scope string) (leases, prepared lease.Documents) {
+			return in(filepath.Join(dir, disk.ScopesDir, scope))
+		},
 	}
 }
 

@@ -14,10 +14,12 @@ import (
 
 	"curdling/internal/audit"
 	"curdling/internal/auth"
+	"curdling/internal/catalog"
 	"curdling/internal/index"
 	"curdling/internal/lease"
 	"curdling/internal/oidc"
 	"curdling/internal/oidc/oidctest"
+	"curdling/internal/record/recordtest"
 	"curdling/internal/store/disk"
 	"curdling/internal/wheel/wheeltest"
 )
@@ -58,10 +60,9 @@ func newScoped(t *testing.T, policy auth.Policy, wheels ...wheeltest.Wheel) *sco
 	if policy.CI, err = oidc.Open(path, quiet); err != nil {
 		t.Fatal(err)
 	}
-	x.site = newSite(t, options{scopes: true, configure: func(c *Config) {
-		c.Policy, c.Audit = policy, audit.New(x.audit)
-		state := t.TempDir()
-		c.Builds = Builds{Leases: lease.New(lease.NewFolder(filepath.Join(state, "leases")), lease.Options{}), Prepared: lease.NewFolder(filepath.Join(state, "prepared"))}
+	dir := t.TempDir()
+	x.site = newSite(t, options{dir: dir, scopes: true, configure: func(c *Config) {
+		c.Policy, c.Audit, c.Builds = policy, audit.New(x.audit), builders(dir, lease.Options{})
 	}}, wheels...)
 	return x
 }
@@ -132,37 +133,125 @@ func TestPullRequestOverwritesMain(t *testing.T) {
 	}
 }
 
-// TestPullRequestBuilds: main's machines wait for no job of a pull request, and believe nothing that it prepared.
+// TestPullRequestBuilds: those of a pull request build once what they need, and use what main built; main's machines wait for
+// none of them, hear of no failure of theirs, and believe nothing that they prepared.
 func TestPullRequestBuilds(t *testing.T) {
 	t.Parallel()
 	x := newScoped(t, auth.Policy{})
-	at := "/builds/" + strings.Repeat("a", 64) + "/" + strings.Repeat("b", 64)
-	ask := func(who string) (int, string) {
+	one, two, main := x.pull("1"), x.pull("2"), x.main()
+	at := "/builds/" + aFrom + "/" + aKey
+	ask := func(who, path string, want int) index.BuildAnswer {
 		t.Helper()
-		r := x.do(http.MethodPost, at, strings.NewReader(`{"name": "acme 1.0"}`), "Authorization", who, "Content-Type", "application/json")
-		return r.StatusCode, text(t, r)
+		code, a := x.ask(t, path, `{"name": "slow 1.0"}`, "Authorization", who)
+		if code != want {
+			t.Errorf("%s: %d %+v, want %d", path, code, a, want)
+		}
+		return a
 	}
-	if status, body := ask(x.pull("1")); status != http.StatusForbidden || !strings.Contains(body, "builds for himself") {
-		t.Errorf("a lease for a pull request: %d %s", status, body)
-	}
-	status, body := ask(x.main())
-	var granted index.BuildAnswer
-	if err := json.Unmarshal([]byte(body), &granted); err != nil || status != http.StatusCreated || granted.Lease == "" {
-		t.Fatalf("a lease for main: %d %s", status, body)
-	}
-	if status, body := ask(x.pull("1")); status != http.StatusAccepted {
-		t.Errorf("a pull request may wait for main: %d %s", status, body)
-	}
-	for _, attempt := range []struct{ method, target, body string }{
-		{http.MethodDelete, at + "/" + granted.Lease, ""},
-		{http.MethodPut, at + "/" + granted.Lease, "log"},
-		{http.MethodPut, at + "/metadata", "Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n"},
-	} {
-		r := x.do(attempt.method, attempt.target, strings.NewReader(attempt.body), "Authorization", x.pull("1"))
-		if r.StatusCode != http.StatusForbidden {
-			t.Errorf("%s %s: %s", attempt.method, attempt.target, r.Status)
+	do := func(who, method, path, body string, want int) {
+		t.Helper()
+		if got := x.status(method, path, body, "Authorization", who); got != want {
+			t.Errorf("%s %s: %d, want %d", method, path, got, want)
 		}
 	}
+	look := func(who string, want int) {
+		t.Helper()
+		if code, a := x.ask(t, at, `{"look": true}`, "Authorization", who); code != want {
+			t.Errorf("%d %+v, want %d", code, a, want)
+		}
+	}
+
+	// A lease of each scope.
+	first := ask(one, at, http.StatusCreated)
+	if a := ask(one, at, http.StatusAccepted); a.Holder == "" {
+		t.Errorf("%+v", a)
+	}
+	second := ask(two, at, http.StatusCreated)
+	look(main, http.StatusNoContent)
+	do(two, "PUT", at+"/"+first.Lease, "log", http.StatusGone)
+	do(one, "PUT", at+"/"+first.Lease, "log", http.StatusNoContent)
+
+	// A failure is the scope's own.
+	do(one, "DELETE", at+"/"+first.Lease+"?failed=broken", "", http.StatusNoContent)
+	if a := ask(one, at, http.StatusFailedDependency); a.Failed == nil || a.Failed.Message != "broken" {
+		t.Errorf("%+v", a)
+	}
+	look(two, http.StatusAccepted)
+	look(main, http.StatusNoContent)
+
+	// Main builds: those below wait for it, and cannot end it.
+	mains := ask(main, at, http.StatusCreated)
+	do(one, "DELETE", at+"/"+mains.Lease+"?failed=mine", "", http.StatusGone)
+	do(one, "PUT", at+"/"+mains.Lease, "log", http.StatusGone)
+	if a := ask(one, at, http.StatusAccepted); !strings.HasPrefix(a.Holder, "ci at ") {
+		t.Errorf("%+v", a)
+	}
+	do(main, "DELETE", at+"/"+mains.Lease+"?abandoned=1", "", http.StatusNoContent)
+
+	// What a scope built is its own.
+	put := func(who, content string) string {
+		t.Helper()
+		name, wheel, text := recordtest.Build(t, "slow", "3.11.1", content, nil)
+		body, contentType := form(t, name, name, wheel, name+catalog.RecordSuffix, string(text))
+		if r := x.do(http.MethodPut, "/p/"+name, body, "Authorization", who, "Content-Type", contentType); r.StatusCode != http.StatusCreated {
+			t.Fatalf("%s", r.Status)
+		}
+		return name
+	}
+	built := put(two, "two's")
+	do(two, "DELETE", at+"/"+second.Lease, "", http.StatusNoContent)
+	if a := ask(two, at, http.StatusOK); len(a.Files) != 1 || a.Files[0].Filename != built {
+		t.Errorf("%+v", a)
+	}
+	ask(one, at, http.StatusFailedDependency)
+	look(main, http.StatusNoContent)
+
+	// What main built is everybody's, and hides what lies below it.
+	put(main, "main's")
+	want := ask(main, at, http.StatusOK)
+	for _, who := range []string{one, two} {
+		if diff := cmp.Diff(want.Files, ask(who, at, http.StatusOK).Files); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+// TestPullRequestPrepares: METADATA of sources that a pull request prepared is its own, and main's is everybody's.
+func TestPullRequestPrepares(t *testing.T) {
+	t.Parallel()
+	x := newScoped(t, auth.Policy{})
+	one, two, main := x.pull("1"), x.pull("2"), x.main()
+	at := "/builds/" + aFrom + "/" + aKey + "/metadata"
+	metadata := func(summary string) string {
+		return "Metadata-Version: 2.1\nName: slow\nVersion: 1.0\nSummary: " + summary + "\n"
+	}
+	put := func(who, summary string, want int) {
+		t.Helper()
+		if got := x.status("PUT", at, metadata(summary), "Authorization", who); got != want {
+			t.Errorf("%s: %d, want %d", summary, got, want)
+		}
+	}
+	get := func(who, want string) {
+		t.Helper()
+		if status, body := x.read(t, who, at); want == "" && status != http.StatusNotFound || want != "" && body != metadata(want) {
+			t.Errorf("%d %s, want %s", status, body, want)
+		}
+	}
+	put(one, "evil", http.StatusCreated)
+	put(one, "evil", http.StatusOK)
+	put(one, "other", http.StatusConflict)
+	get(one, "evil")
+	get(two, "")
+	get(main, "")
+	if code, a := x.ask(t, at, `{"name": "slow 1.0"}`, "Authorization", main); code != http.StatusCreated {
+		t.Errorf("main prepares, too: %d %+v", code, a)
+	}
+	put(main, "good", http.StatusCreated)
+	for _, who := range []string{one, two, main} {
+		get(who, "good")
+	}
+	put(two, "evil", http.StatusConflict)
+	put(two, "good", http.StatusOK)
 }
 
 // TestPullRequestComesFirst is the second attack: a name that a pull request uploads first.
