@@ -154,7 +154,7 @@ func scriptCached(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(name, wheeltest.Build(w), 0o666))
 	_, sha256, err := own.Import(name, dist.File{Filename: w.Filename()})
 	ts.Check(err)
-	own.Share(sha256, nil)
+	own.Share(sha256, nil, nil)
 }
 
 // rot FILE: changes a byte, and neither size nor time.

@@ -61,7 +61,7 @@ func (s *session) fetch(ctx context.Context, f dist.File) (held, error) {
 			})
 		})
 		if err == nil && f.Kind == dist.Sdist && onWeb(f) && filepath.Base(h.path) == f.Filename {
-			s.own.Share(h.sha256, nil) // also where a build of it is all that is wanted
+			s.own.Share(h.sha256, nil, nil) // also where a build of it is all that is wanted
 		}
 		if err == nil || ctx.Err() != nil {
 			return h, err

@@ -151,7 +151,7 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 		p.saved.Bytes = fileSize(h.path)
 	}
 	if published(p) && filepath.Base(h.path) == f.Filename {
-		s.own.Share(h.sha256, p.record)
+		s.own.Share(h.sha256, p.record, s.ownSignature(f, p))
 	}
 	if f.Kind != dist.Sdist {
 		return nil
@@ -175,7 +175,8 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 		p.origin, p.saved.Bytes = CacheServer, f.Size
 	}
 	if published(p) && !p.special {
-		s.own.Share(b.Wheel, b.Record)
+		signature, _ := s.signed(b) // what cannot be signed is shared unsigned
+		s.own.Share(b.Wheel, b.Record, signature)
 	}
 	if _, now := s.fresh.Load(r.id()); !now {
 		p.saved.Builds, p.saved.Time = 1, time.Duration(b.Seconds*float64(time.Second))

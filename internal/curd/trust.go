@@ -233,6 +233,20 @@ func (s *session) signed(b curds.Build) ([]byte, error) {
 	return b.Signature, nil
 }
 
+// ownSignature gives the signature of a build that a cache server lists, as far as this machine knows or can make it.
+func (s *session) ownSignature(f dist.File, p *prepared) (signature []byte) {
+	if p.record == nil || p.signed != nil {
+		return p.signed
+	}
+	for _, b := range s.own.Builds(f.BuiltFrom, f.BuildKey) {
+		if b.Wheel == p.file.sha256 && bytes.Equal(b.Record, p.record) {
+			signature, _ = s.signed(b)
+			break
+		}
+	}
+	return signature
+}
+
 // signature gives what goes with a build's record to others. One that came before anybody asked for its signature may
 // have one where it came from.
 func (s *session) signature(ctx context.Context, p prepared) ([]byte, error) {

@@ -243,7 +243,9 @@ func (b *bin) take(kind Kind, path string) error {
 		b.used[kind] = u
 	}
 	if kind == Files {
-		_ = os.Remove(b.sharePath(filepath.Base(path))) // nobody hears of it any more; left over it says nothing
+		mark := b.sharePath(filepath.Base(path))
+		_ = os.Remove(mark) // nobody hears of it any more; left over it says nothing
+		_ = os.Remove(mark + signedMark)
 	}
 	err := os.Rename(path, filepath.Join(b.dir, string(kind)+"-"+strconv.Itoa(u.Count)))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,6 +1,7 @@
 package curds
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,25 +25,38 @@ import (
 // came from a folder, a repository or a URL of a requirement has no place on an
 // index: there it would pass for the project's own release. So a file that
 // nobody shared is nobody else's. A build is shared with its record, what is
-// published without one, nil. What cannot be noted is not shared.
-func (c *Curds) Share(sha256 string, record []byte) {
+// published without one, nil. The first record stays; a signature of it, nil where none is known, may come later.
+// What cannot be noted is not shared.
+func (c *Curds) Share(sha256 string, record, signature []byte) {
 	if _, ok := c.File(sha256); !ok {
 		return
 	}
 	mark := c.sharePath(sha256)
-	if info, err := os.Lstat(mark); err == nil && (info.Size() > 0 || record == nil) {
+	info, err := os.Lstat(mark)
+	if err != nil || info.Size() == 0 && record != nil {
+		if os.MkdirAll(filepath.Dir(mark), 0o755) != nil || writeAtomic(mark, record) != nil {
+			return
+		}
+	}
+	if signature == nil {
 		return
 	}
-	if os.MkdirAll(filepath.Dir(mark), 0o755) == nil {
-		_ = writeAtomic(mark, record)
+	if shared, err := os.ReadFile(mark); err != nil || !bytes.Equal(shared, record) {
+		return
+	}
+	if held, err := os.ReadFile(mark + signedMark); err != nil || !bytes.Equal(held, signature) {
+		_ = writeAtomic(mark+signedMark, signature)
 	}
 }
+
+// signedMark ends the names of the signatures that lie beside marks.
+const signedMark = ".sig"
 
 func (c *Curds) sharePath(sha256 string) string { return filepath.Join(c.shareDir(), sha256) }
 func (c *Curds) shareDir() string               { return filepath.Join(c.dir, "shared") }
 
 // Shared is the view of a cache that other machines may have: the files that
-// were shared, by their names, and beside builds their records. It is a [store.Store] that only reads.
+// were shared, by their names, and beside builds their records and signatures. It is a [store.Store] that only reads.
 //
 // Where two different files of one name were shared, neither is there: nothing
 // tells which of the two is the project's, and one of them may have come from an
@@ -141,9 +155,11 @@ func (s *Shared) find(key string) (path, sha256 string, err error) {
 	if sha256 = s.hash(key); sha256 != "" {
 		return filepath.Join(s.cache.fileDir(sha256), key), sha256, nil
 	}
-	if of, ok := strings.CutSuffix(key, record.Suffix); ok {
-		if sha256 = s.hash(of); sha256 != "" {
-			return s.cache.sharePath(sha256), "", nil
+	for suffix, mark := range map[string]string{record.Suffix: "", record.SignatureSuffix: signedMark} {
+		if of, ok := strings.CutSuffix(key, suffix); ok {
+			if sha256 = s.hash(of); sha256 != "" {
+				return s.cache.sharePath(sha256) + mark, "", nil
+			}
 		}
 	}
 	return "", "", missing(key)
@@ -208,18 +224,19 @@ func (s *Shared) List(ctx context.Context, prefix string) iter.Seq2[store.Info, 
 	}
 }
 
-// paths gives those of all files and of all marks, which may hold a record, by what they are called.
+// paths gives those of all files, of all marks, which may hold a record, and of signatures that may be there, by what they are called.
 func (s *Shared) paths() (paths map[string]string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.look(); err != nil {
 		return nil, err
 	}
-	paths = make(map[string]string, 2*len(s.hashes))
+	paths = make(map[string]string, 3*len(s.hashes))
 	for name := range s.hashes {
 		if sha256 := s.hash(name); sha256 != "" {
 			paths[name] = filepath.Join(s.cache.fileDir(sha256), name)
 			paths[name+record.Suffix] = s.cache.sharePath(sha256)
+			paths[name+record.SignatureSuffix] = s.cache.sharePath(sha256) + signedMark
 		}
 	}
 	return paths, nil

@@ -49,7 +49,7 @@ func shownBy(t *testing.T, s *Shared) map[string]string {
 		if err != nil || opened != info || info.Size != int64(len(content)) {
 			t.Errorf("%s: List says %v, Open %v of %d bytes, %v", info.Key, info, opened, len(content), err)
 		}
-		if want := s.SHA256(info.Key); want != sum(content) && !strings.HasSuffix(info.Key, ".build.json") {
+		if want := s.SHA256(info.Key); want != sum(content) && !strings.Contains(info.Key, ".build.") {
 			t.Errorf("%s: SHA256 is not that of its content", info.Key)
 		}
 		all[info.Key] = string(content)
@@ -72,31 +72,42 @@ func TestShared(t *testing.T) {
 
 	a := keepContent(t, c, "a-1-py3-none-any.whl", "a")
 	keepContent(t, c, "mine-1-py3-none-any.whl", "built from a folder")
-	c.Share(a, nil)
-	c.Share(a, nil)
-	c.Share(sum([]byte("nothing that is held")), nil)
-	c.Share("../files", nil)
+	c.Share(a, nil, nil)
+	c.Share(a, nil, nil)
+	c.Share(sum([]byte("nothing that is held")), nil, nil)
+	c.Share("../files", nil, nil)
 	want("what nobody shared stays here", map[string]string{"a-1-py3-none-any.whl": "a"})
 	if marks, err := os.ReadDir(c.shareDir()); err != nil || len(marks) != 1 {
 		t.Errorf("marks: %v, %v", marks, err)
 	}
 
 	b := keepContent(t, c, "b-1.tar.gz", "b")
-	c.Share(b, nil)
+	c.Share(b, nil, nil)
 	want("a file that came later", map[string]string{"a-1-py3-none-any.whl": "a", "b-1.tar.gz": "b"})
 
-	c.Share(b, []byte("record"))
-	c.Share(b, []byte("another"))
-	c.Share(b, nil)
+	c.Share(b, []byte("record"), nil)
+	c.Share(b, []byte("another"), nil)
+	c.Share(b, nil, nil)
+	c.Share(b, []byte("another"), []byte("another's signature"))
 	want("a record", map[string]string{"a-1-py3-none-any.whl": "a", "b-1.tar.gz": "b", "b-1.tar.gz.build.json": "record"})
 	if _, _, err := s.Open(t.Context(), "a-1-py3-none-any.whl.build.json"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open of a record that is not there: %v", err)
 	}
 
+	signed := map[string]string{"a-1-py3-none-any.whl": "a", "b-1.tar.gz": "b", "b-1.tar.gz.build.json": "record", "b-1.tar.gz.build.sig": "signature"}
+	c.Share(b, []byte("record"), []byte("signature"))
+	want("a signature that came later", signed)
+	c.Share(b, []byte("record"), nil)
+	want("and stays", signed)
+	signed["b-1.tar.gz.build.sig"] = "signatures"
+	c.Share(b, []byte("record"), []byte("signatures"))
+	want("one more", signed)
+	delete(signed, "a-1-py3-none-any.whl")
+
 	other := keepContent(t, c, "a-1-py3-none-any.whl", "from a hostile index")
-	c.Share(other, nil)
-	want("two files of one name", map[string]string{"b-1.tar.gz": "b", "b-1.tar.gz.build.json": "record"})
-	want("and again", map[string]string{"b-1.tar.gz": "b", "b-1.tar.gz.build.json": "record"})
+	c.Share(other, nil, nil)
+	want("two files of one name", signed)
+	want("and again", signed)
 	if _, _, err := s.Open(t.Context(), "a-1-py3-none-any.whl"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open of one of two: %v", err)
 	}
@@ -107,7 +118,8 @@ func TestShared(t *testing.T) {
 	if err := os.RemoveAll(c.fileDir(other)); err != nil { // by hand: its mark is left
 		t.Fatal(err)
 	}
-	want("one of them gone", map[string]string{"a-1-py3-none-any.whl": "a", "b-1.tar.gz": "b", "b-1.tar.gz.build.json": "record"})
+	signed["a-1-py3-none-any.whl"] = "a"
+	want("one of them gone", signed)
 	if err := os.RemoveAll(c.Dir()); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +130,7 @@ func TestSharedOnlyReads(t *testing.T) {
 	t.Parallel()
 	c := openTest(t)
 	s := c.Shared(slog.New(slog.DiscardHandler))
-	c.Share(keepContent(t, c, "a-1.tar.gz", "a"), nil)
+	c.Share(keepContent(t, c, "a-1.tar.gz", "a"), nil, nil)
 	if err := s.Create(t.Context(), "b-1.tar.gz", strings.NewReader("b"), 1); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("Create: %v", err)
 	}
@@ -160,7 +172,7 @@ func TestSharedDoesNotKeepPruneWaiting(t *testing.T) {
 	c := openTest(t)
 	s := c.Shared(slog.New(slog.DiscardHandler))
 	hash := keepWheel(t, c, "demo", "1.0")
-	c.Share(hash, nil)
+	c.Share(hash, []byte("record"), []byte("signature"))
 	name := wheeltest.Wheel{Name: "demo", Version: "1.0"}.Filename()
 	r, info, err := s.Open(t.Context(), name)
 	if err != nil {
@@ -177,8 +189,8 @@ func TestSharedDoesNotKeepPruneWaiting(t *testing.T) {
 	if _, _, err := s.Open(t.Context(), name); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open of what was taken away: %v", err)
 	}
-	if _, err := os.Lstat(c.sharePath(hash)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("its mark is left: %v", err)
+	if marks, err := os.ReadDir(c.shareDir()); err != nil || len(marks) != 0 {
+		t.Errorf("its marks are left: %v, %v", marks, err)
 	}
 	keepWheel(t, c, "demo", "1.0") // from a folder, say
 	if all := shownBy(t, s); len(all) != 0 {
@@ -219,9 +231,9 @@ func TestSharedWatch(t *testing.T) {
 	}
 	seen()
 	a := keepContent(t, c, "a-1.tar.gz", "a")
-	c.Share(a, nil)
+	c.Share(a, nil, nil)
 	seen("a-1.tar.gz")
-	c.Share(keepContent(t, c, "b-1.tar.gz", "b"), nil)
+	c.Share(keepContent(t, c, "b-1.tar.gz", "b"), nil, nil)
 	seen("a-1.tar.gz", "b-1.tar.gz")
 	if _, err := c.Clean(t.Context(), []dist.Name{"a"}, Wait{}); err != nil {
 		t.Fatal(err)
