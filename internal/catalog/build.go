@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"curdling/internal/record"
+	"curdling/internal/store"
 )
 
 // Build is what a catalog keeps in mind of a build's record.
@@ -103,18 +104,36 @@ func (u *Upload) addSignature(ctx context.Context) error {
 	if err != nil || record.CheckSignature(u.Signature, text) != nil {
 		return nil //nolint:nilerr // of another record of the same build, which was first
 	}
-	held, err := c.Sidecar(ctx, key)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		held = u.Signature
-	case err != nil:
-		return fmt.Errorf("%s: %w", key, err)
-	default:
-		if held = record.MergeSignatures(held, u.Signature); held == nil {
-			return nil
+	for { // until no other server comes between
+		err := u.joinSignature(ctx, key)
+		if !errors.Is(err, store.ErrChanged) && !errors.Is(err, fs.ErrExist) {
+			c.examine(ctx, key, 0)
+			return err
 		}
 	}
-	return u.replaceBeside(ctx, SignatureSuffix, held)
+}
+
+// joinSignature adds the upload's signatures to what is held under key, as it is now.
+func (u *Upload) joinSignature(ctx context.Context, key string) error {
+	c := u.catalog
+	r, _, err := c.store.Open(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.store.Create(ctx, key, bytes.NewReader(u.Signature), int64(len(u.Signature)))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	defer r.Close()
+	held, err := io.ReadAll(io.LimitReader(r, record.MaxSignature+1))
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	all := record.MergeSignatures(held, u.Signature)
+	swapper, ok := c.store.(store.Swapper)
+	if all == nil || !ok {
+		return nil
+	}
+	return swapper.Swap(ctx, key, held, all)
 }
 
 // replaceBeside lays a sidecar beside the wheel, in the place of what is there; nil removes that.
@@ -158,47 +177,88 @@ type Evidence struct {
 	Time       time.Time
 }
 
-// evidence keeps what came, where there is room, and counts it.
+// evidence keeps what came, where there is room, and counts it: once, however often it comes, if it is kept.
 func (u *Upload) evidence(held *File, user string) {
 	c := u.catalog
 	e := Evidence{u.Filename, held.SHA256, u.SHA256, user, time.Now().UTC()}
-	c.mu.Lock()
-	c.evidence[u.Filename]++
-	c.conflicts++
-	c.mu.Unlock()
-	kept := c.journal.dir != "" && u.keepEvidence(filepath.Join(c.journal.dir, "evidence"), e)
+	kept, again := u.keepEvidence(e)
+	if !again {
+		c.mu.Lock()
+		c.evidence[u.Filename]++
+		c.mu.Unlock()
+	}
 	c.log.Warn("another build of the same was sent, and the first one stays", "file", e.Filename, "held", e.Held, "sent", e.Sent, "user", user, "kept", kept)
 }
 
-func (u *Upload) keepEvidence(dir string, e Evidence) bool {
-	there, err := os.ReadDir(dir)
-	if len(there) >= 2*mostEvidence || err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false
+// keepEvidence keeps what came with its record: again is that it was kept before.
+func (u *Upload) keepEvidence(e Evidence) (kept, again bool) {
+	c := u.catalog
+	if c.journal.dir == "" {
+		return false, false
 	}
-	name := filepath.Join(dir, e.Sent[:16]+"-"+u.Filename)
+	c.collecting.Lock()
+	defer c.collecting.Unlock()
+	there, err := os.ReadDir(c.evidenceDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, false
+	}
+	name := e.Sent[:evidenceHash] + "-" + u.Filename
+	if slices.ContainsFunc(there, func(entry fs.DirEntry) bool { return entry.Name() == name }) {
+		return true, true
+	}
+	if len(there) >= 2*mostEvidence {
+		return false, false
+	}
+	name = filepath.Join(c.evidenceDir(), name)
 	text, err := json.MarshalIndent(struct {
 		Evidence
 		Record json.RawMessage
 	}{e, u.Record}, "", " ")
 	if err != nil || writeWhole(name+".json", text) != nil {
-		return false
+		return false, false
 	}
-	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	out, err := os.CreateTemp(c.evidenceDir(), ".new-")
 	if err != nil {
-		return errors.Is(err, fs.ErrExist)
+		return false, false
 	}
+	defer os.Remove(out.Name()) // nothing there after success
 	_, err = io.Copy(out, io.NewSectionReader(u.spooled, 0, u.Size))
-	if err = errors.Join(err, out.Close()); err != nil {
-		err = errors.Join(err, os.Remove(name))
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = os.Rename(out.Name(), name)
 	}
-	return err == nil
+	return err == nil, false
 }
 
-// Evidence tells how often another build of a wheel that is held was sent since the start, and of all together.
+// evidenceHash is how many digits of the hash begin the name of a file of evidence.
+const evidenceHash = 16
+
+func (c *Catalog) evidenceDir() string { return filepath.Join(c.journal.dir, "evidence") }
+
+// countEvidence counts what was kept before the start.
+func (c *Catalog) countEvidence() {
+	if c.journal.dir == "" {
+		return
+	}
+	there, err := os.ReadDir(c.evidenceDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.log.Warn("builds that were put aside cannot be counted", "err", err)
+	}
+	for _, entry := range there {
+		if name := entry.Name(); len(name) > evidenceHash+1 && filepath.Ext(name) == ".whl" {
+			c.evidence[name[evidenceHash+1:]]++
+		}
+	}
+}
+
+// Evidence tells how often another build of a wheel that is held was sent, and of all together: of what is kept, each once, and
+// of what there was no room for, each time since the start.
 func (c *Catalog) Evidence(filename string) (of, all int) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.evidence[filename], c.conflicts
+	for _, n := range c.evidence {
+		all += n
+	}
+	return c.evidence[filename], all
 }
 
 // Listed gives the files that are Offered, without the builds of what is no release of the project, which are

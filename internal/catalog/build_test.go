@@ -3,6 +3,7 @@ package catalog
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +80,15 @@ func TestBuilds(t *testing.T) {
 	}
 	if of, all := c.Evidence(first); of != 1 || all != 1 {
 		t.Errorf("evidence %d, %d", of, all)
+	}
+	if err := send(t, c, first, other, otherText); !errors.As(err, &conflict) {
+		t.Errorf("other bytes again: %v", err)
+	}
+	restarted, _ := open(t, dir)
+	for what, c := range map[string]*Catalog{"sent again": c, "after a restart": restarted} {
+		if of, all := c.Evidence(first); of != 1 || all != 1 {
+			t.Errorf("%s: evidence %d, %d", what, of, all)
+		}
 	}
 	kept, err := filepath.Glob(filepath.Join(c.journal.dir, "evidence", "*"))
 	if err != nil || len(kept) != 2 || !strings.Contains(log.String(), "another build of the same was sent") {
@@ -166,10 +176,12 @@ func TestBuildsAtOnce(t *testing.T) {
 	if f := c.File(name); f == nil || f.Build == nil {
 		t.Fatalf("held: %+v", f)
 	}
-	if _, all := c.Evidence(name); all != 7 {
-		t.Errorf("%d are evidence", all)
-	}
 	again, _ := open(t, dir)
+	for _, c := range []*Catalog{c, again} {
+		if of, all := c.Evidence(name); of != 7 || all != 7 {
+			t.Errorf("%d of %d are evidence", of, all)
+		}
+	}
 	if f := again.File(name); f == nil || f.Build == nil {
 		t.Errorf("held in the folder: %+v", f)
 	}
@@ -240,5 +252,50 @@ func TestSignatures(t *testing.T) {
 	}
 	if got, err := c.Sidecar(t.Context(), name+RecordSuffix); err != nil || !bytes.Equal(got, text) {
 		t.Errorf("the record is another now: %v", err)
+	}
+}
+
+// TestSignaturesAtOnce: many sign at once, at two servers over one folder, and none of the signatures is lost.
+func TestSignaturesAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	a, _ := open(t, dir)
+	name, wheel, text := recordtest.Build(t, "foo", "3.11.1", "one", nil)
+	if err := send(t, a, name, wheel, text); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := open(t, dir)
+	r, err := record.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []note.Verifier
+	var all sync.WaitGroup
+	for i := range 12 {
+		signer, key := recordtest.Key(t, fmt.Sprint("key", i))
+		keys = append(keys, key)
+		signature, c := recordtest.Sign(t, text, signer), []*Catalog{a, b}[i%2]
+		all.Go(func() {
+			u, err := c.Receive(name, bytes.NewReader(wheel))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer u.Discard()
+			u.Record, u.Signature = text, signature
+			if _, err := u.Keep(t.Context(), From{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	signatures, err := os.ReadFile(filepath.Join(dir, name+SignatureSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		if _, err := record.Verify(signatures, r, text, []note.Verifier{key}); err != nil {
+			t.Errorf("of %s: %v", key.Name(), err)
+		}
 	}
 }

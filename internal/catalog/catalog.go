@@ -109,14 +109,14 @@ type Catalog struct {
 	reserved    atomic.Int64 // bytes of files that are about to be held
 	usesChanged atomic.Bool
 
-	recording sync.Mutex // a record and its wheel come together
+	recording  sync.Mutex // a record and its wheel come together
+	collecting sync.Mutex // evidence
 
 	mu         sync.RWMutex
 	files      map[string]*File
 	sidecars   map[string]*sidecar // by key
 	builds     map[buildKey][]*Build
 	evidence   map[string]int // by file, how often another build of it was sent
-	conflicts  int            // all of these
 	projects   map[dist.Name]*Project
 	names      []dist.Name        // sorted, as they were before those in renamed came or went
 	renamed    map[dist.Name]bool // names that did
@@ -191,6 +191,7 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 		return nil, err
 	}
 	c.loadUses()
+	c.countEvidence()
 	c.journal.compact(c.files)
 	return c, nil
 }

@@ -215,7 +215,7 @@ func (s *shelf) stats(w *response, r *http.Request) error {
 		Saved     Saved          `json:"saved"`
 		ByProject []savedProject `json:"by_project"`
 		ByDay     []savedDay     `json:"by_day"`
-		Conflicts int            `json:"build_conflicts"` // since the start
+		Conflicts int            `json:"build_conflicts"`
 	}{
 		held{stats.Projects, stats.Files, stats.Bytes}, s.counters.Snapshot(), sum,
 		append([]savedProject{}, projects...), append([]savedDay{}, days...), conflicts,

@@ -90,6 +90,17 @@ type Quarantiner interface {
 	Quarantine(ctx context.Context, key, reason string) error
 }
 
+// Swapper is a Store in which small files can be changed.
+type Swapper interface {
+	// Swap puts content in the place of old, in one step: whoever looks, after a crash too, sees the one or the
+	// other whole. Where the key holds something else by now, or nothing, the error wraps [ErrChanged], and of several
+	// who swap the same at once exactly one succeeds. After another error nothing is known but that.
+	Swap(ctx context.Context, key string, old, content []byte) error
+}
+
+// ErrChanged is wrapped by the error of a swap to which another change came first.
+var ErrChanged = errors.New("it was changed meanwhile")
+
 // ErrFull is wrapped by errors of stores that have no room left. Ask with [IsFull].
 var ErrFull = errors.New("no space left in the store")
 

@@ -44,6 +44,7 @@ var (
 	_ store.Watcher = (*Store)(nil)
 
 	_ store.Quarantiner = (*Store)(nil)
+	_ store.Swapper     = (*Store)(nil)
 )
 
 // Open opens the folder dir, and makes it where it is missing. A folder that

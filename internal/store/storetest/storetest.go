@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Seek", testSeek},
 		{"Spool", testSpool},
 		{"SpoolRace", testSpoolRace},
+		{"Swap", testSwap},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -410,6 +411,51 @@ func createSpooled(t *testing.T, s store.Store, spooler store.Spooler, key, cont
 		return err
 	}
 	return s.Create(t.Context(), key, f, int64(len(content)))
+}
+
+// testSwap has many add to one file: none gets lost, and who looks sees it whole.
+func testSwap(t *testing.T, s store.Store) {
+	swapper, ok := s.(store.Swapper)
+	if !ok {
+		t.Skip("not a Swapper")
+	}
+	if err := swapper.Swap(t.Context(), "sig", nil, []byte("x")); !errors.Is(err, store.ErrChanged) {
+		t.Errorf("of nothing: %v", err)
+	}
+	create(t, s, "sig", "0")
+	if err := swapper.Swap(t.Context(), "sig", []byte("1"), []byte("2")); !errors.Is(err, store.ErrChanged) {
+		t.Errorf("of something else: %v", err)
+	}
+	if err := swapper.Swap(t.Context(), "../sig", []byte("0"), []byte("1")); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("a bad key: %v", err)
+	}
+	const writers, each = 4, 5
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			for n := 0; n < each; {
+				held := read(t, s, "sig")
+				err := swapper.Swap(t.Context(), "sig", []byte(held), fmt.Append([]byte(held), i))
+				switch {
+				case err == nil:
+					n++
+				case !errors.Is(err, store.ErrChanged):
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	got := read(t, s, "sig")
+	for i := range writers {
+		if n := strings.Count(got[1:], fmt.Sprint(i)); n != each {
+			t.Errorf("of %d there are %d in %s", i, n, got)
+		}
+	}
+	if names := list(t, s, ""); len(names) != 1 {
+		t.Errorf("left is %v", names)
+	}
 }
 
 func testSpool(t *testing.T, s store.Store) {
