@@ -61,6 +61,11 @@ type placeFlags struct {
 // registerCaches is apart: a lock names public places only.
 func (f *placeFlags) registerCaches(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&f.caches, "cache", "c", nil, "`URL` of a cache server; may repeat: all are asked at once, the first that has it is taken\n(default $CURD_CACHES)")
+	f.registerTrust(flags)
+}
+
+// registerTrust has what of cache servers is believed. That also counts for what the own cache has from them.
+func (f *placeFlags) registerTrust(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.trust, "trust", nil, "of the builds of cache servers, use those alone that are signed with this `KEY`,\nor with one of those in a file (see curd key); may repeat; implies --verify upstream")
 	flags.StringVar(&f.verify, "verify", "none", "upstream takes published files of cache servers only with the sha256 that the\nindex names: a `CHECK`")
 }
@@ -297,7 +302,7 @@ func (f *placeFlags) places(o *curd.Options) error {
 		return fmt.Errorf("--keyring-provider %s: there are disabled and subprocess", f.keyring)
 	}
 	switch f.verify {
-	case "", "none": // lock has no such flag
+	case "", "none":
 	case "upstream":
 		o.Verify = true
 	default:

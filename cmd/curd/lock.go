@@ -35,6 +35,9 @@ followed as far as it can be: --upgrade and -P NAME look for newer versions.
 The lock is for all environments in which the markers that were looked at come out as here; the file
 says which ones ("environments").
 
+Cache servers are not asked: a lock names places that anybody can reach. What this machine has of
+their builds tells what a source needs, as far as --trust and --verify allow.
+
 --check writes nothing: it fails where the lock file does not hold any more.
 
 Exit status: 0 done, 1 failed or --check found a difference, 2 wrong usage, 130 interrupted.`,
@@ -52,6 +55,7 @@ Exit status: 0 done, 1 failed or --check found a difference, 2 wrong usage, 130 
 	flags.BoolVar(&f.check, "check", false, "see whether the lock file still holds, and write nothing")
 	f.inputFlags.register(flags)
 	f.placeFlags.register(flags)
+	f.registerTrust(flags)
 	f.choiceFlags.register(flags)
 	flags.StringVar(&f.python, "python", "", "interpreter or virtualenv to lock for: a `PATH` or a version")
 	f.registerSaying(flags)
