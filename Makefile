@@ -4,6 +4,7 @@
 # make check   all that must hold before a change is done
 # make lint    the linter alone; make fuzz: every fuzz target for FUZZTIME
 # make stress  kills, interruptions and many processes at once, at length
+# make bench-fleet   16 machines and a build of a minute: how often it is built, also where the builder is killed at half
 # make stress-server   a minute of mixed load on a server that is killed each 5 s; full and read-only disks (as root)
 # make check-pip, check-uv   curd against the real pip and uv, over the network
 # make check-clients       curd-server against pip from 9 to the newest, uv, poetry, pdm, pipx, twine, flit
@@ -36,7 +37,7 @@ LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
 .PHONY: build demo test race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit check-systems \
-	check-page check-image bench bench-catalog bench-server bench-ci man vectors \
+	check-page check-image bench bench-catalog bench-server bench-ci bench-fleet man vectors \
 	wheels wheels-test release release-check clean
 
 build:
@@ -77,7 +78,10 @@ fuzz:
 
 # Many processes over one cache, kills and interruptions at random instants.
 stress:
-	CURDLING_STRESS=50 $(GO) test -count=1 -v -timeout 60m -run 'TestManyProcesses|TestKilled|TestInterrupted' ./cmd/curd
+	CURDLING_STRESS=50 $(GO) test -count=1 -v -timeout 60m -run 'TestManyProcesses|TestKilled|TestInterrupted|TestFleet' ./cmd/curd
+
+bench-fleet:
+	CURDLING_STRESS=1 $(GO) test -count=1 -v -timeout 10m -run TestFleetOfOneBuild ./cmd/curd
 
 stress-server:
 	CURDLING_STRESS_SERVER=60 $(GO) test -count=1 -v -timeout 10m -run 'TestMixedLoad|TestFullAndReadOnly' ./cmd/curd-server

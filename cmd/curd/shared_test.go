@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 // slowProject puts the source distribution slow 1.0 into dir. Each build of it writes a line to the file
-// begun, and goes on when the file leave is there.
+// begun, with the process that has it built, and goes on when the file leave is there.
 func slowProject(t *testing.T, dir, begun, leave string) {
 	t.Helper()
 	slow := wheeltest.Wheel{Name: "slow", Version: "1.0"}
@@ -31,7 +32,7 @@ def prepare_metadata_for_build_wheel(folder, config_settings=None):
     return "slow-1.0.dist-info"
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     with open(%[1]q, "a") as f:
-        f.write("begun\n")
+        f.write(f"{os.getppid()}\n")
     print("compiling", flush=True)
     while not os.path.exists(%[2]q):
         time.sleep(0.05)
@@ -69,6 +70,7 @@ type machine struct {
 	out  strings.Builder
 	done chan error
 	kill func()
+	pid  int
 }
 
 func (m *machine) start(t *testing.T, args ...string) {
@@ -78,34 +80,94 @@ func (m *machine) start(t *testing.T, args ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	m.kill = func() { _ = cmd.Process.Kill() }
+	m.pid, m.kill = cmd.Process.Pid, func() { _ = cmd.Process.Kill() }
 	m.done = make(chan error, 1)
 	go func() { m.done <- cmd.Wait() }()
 	t.Cleanup(m.kill)
 }
 
-// TestOneBuild: of many machines at once one builds, and the others wait for it.
-func TestOneBuild(t *testing.T) {
+// fleetSize is how many machines need the same at once.
+const fleetSize = 16
+
+// TestFleetOfOneBuild: of many machines at once one builds, and the others wait for it; where the builder dies with kill -9
+// at half, one other builds in its place. A build takes a second, with CURDLING_STRESS a minute.
+func TestFleetOfOneBuild(t *testing.T) {
 	t.Parallel()
-	index, cache, begun, leave := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "begun"), filepath.Join(t.TempDir(), "leave")
-	slowProject(t, index, begun, leave)
-	url, cacheURL := startServer(t, index), startServer(t, cache)
-	machines := make([]machine, rounds(t, 5))
-	for i := range machines {
-		machines[i].start(t, "-i", url+"/simple", "-c", cacheURL, "-u")
+	length, ttl := time.Second, 10*time.Second // no builder that lives is silent for so long
+	if rounds(t, 0) > 0 {
+		length, ttl = time.Minute, 0 // as it is in use
 	}
-	until(t, "a build", func() bool { return lines(begun) > 0 })
-	if err := os.WriteFile(leave, nil, 0o644); err != nil {
+	for _, test := range []struct {
+		what      string
+		kill      bool
+		builds    int
+		succeeded int
+	}{{"all is well", false, 1, fleetSize}, {"the builder is killed", true, 2, fleetSize - 1}} {
+		t.Run(test.what, func(t *testing.T) {
+			t.Parallel()
+			index, cache, begun, leave := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "begun"), filepath.Join(t.TempDir(), "leave")
+			slowProject(t, index, begun, leave)
+			url, cacheURL := startServer(t, index), startServerTTL(t, cache, ttl)
+			start := time.Now()
+			machines := make([]machine, fleetSize)
+			for i := range machines {
+				machines[i].start(t, "-i", url+"/simple", "-c", cacheURL, "-u")
+			}
+			until(t, "a build", func() bool { return lines(begun) > 0 })
+			killed := -1
+			if test.kill {
+				time.Sleep(length / 2)
+				builder := firstLine(t, begun)
+				for i := range machines {
+					if machines[i].pid == builder {
+						killed = i
+					}
+				}
+				if killed < 0 {
+					t.Fatalf("no machine has the process %d, which builds", builder)
+				}
+				machines[killed].kill()
+				<-machines[killed].done
+				until(t, "a build in the place of the dead one's", func() bool { return lines(begun) > 1 })
+			}
+			time.Sleep(length)
+			if err := os.WriteFile(leave, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			succeeded := 0
+			for i := range machines {
+				if i == killed {
+					continue
+				}
+				if err := <-machines[i].done; err != nil {
+					t.Errorf("%v\n%s", err, &machines[i].out)
+					continue
+				}
+				succeeded++
+			}
+			builds, metadata := lines(begun), lines(begun+".metadata")
+			t.Logf("%s: %d machines, a build of %v: %d builds, metadata prepared %d times, %d succeeded, %.1f s",
+				test.what, fleetSize, length, builds, metadata, succeeded, time.Since(start).Seconds())
+			if builds != test.builds || metadata != 1 || succeeded != test.succeeded {
+				t.Errorf("want %d builds, metadata once and %d that succeed", test.builds, test.succeeded)
+			}
+		})
+	}
+}
+
+// firstLine is the number in a file's first line.
+func firstLine(t *testing.T, path string) int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range machines {
-		if err := <-machines[i].done; err != nil {
-			t.Errorf("%v\n%s", err, &machines[i].out)
-		}
+	line, _, _ := strings.Cut(string(text), "\n")
+	n, err := strconv.Atoi(line)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if builds, metadata := lines(begun), lines(begun+".metadata"); builds != 1 || metadata != 1 {
-		t.Errorf("%d machines built %d times, and asked for metadata %d times", len(machines), builds, metadata)
-	}
+	return n
 }
 
 // TestBuilderKilled: who waits for a machine that dies builds itself, once; and so does who will not wait.
