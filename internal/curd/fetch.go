@@ -99,7 +99,11 @@ func (s *session) cacheOf(f dist.File) *place {
 func (s *session) wheelMetadata(ctx context.Context, f dist.File) (*metadata.Metadata, error) {
 	whole := f.BuildKey != "" && len(s.Trusted) > 0
 	if whole {
-		if _, err := s.admit(ctx, f); err != nil {
+		a, err := s.admit(ctx, f)
+		if err == nil && a.why != "" {
+			err = s.barred(f, a.why)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -168,7 +168,7 @@ func (s *source) checkFit(all []prepared) error {
 		for _, arch := range s.python.Target.Archs() {
 			lacks := s.host.Lacks(needs, fit.Place{Arch: arch, Python: s.python.Executable, Beside: func(library string) bool { return beside()[library] }})
 			if len(lacks) > 0 {
-				errs = append(errs, s.refuse(f, lacks[0]))
+				errs = append(errs, s.barred(f, lacking(lacks[0])))
 				break
 			}
 		}
@@ -194,15 +194,6 @@ func (s *session) symbolsLack(ctx context.Context, sha256 string, py *python.Int
 		}
 	}
 	return "", nil
-}
-
-func (s *source) refuse(f dist.File, lack fit.Lack) error {
-	if s.Lock != nil {
-		return fmt.Errorf("%s does not work on this machine: %s", f.Filename, lack)
-	}
-	s.log("build").Info("does not work on this machine", "wheel", f.Filename, "file", lack.File, "why", lack)
-	s.unfit.Store(f.URL, lacking(lack))
-	return fmt.Errorf("%w: %s does not fit", errAgain, f.Filename)
 }
 
 // lacking says why a wheel is of no use here.

@@ -150,22 +150,23 @@ func (s *session) misfit(r *record.Record, py *python.Interpreter) string {
 	return ""
 }
 
-// admitted is a build that a cache server lists and that may be used here.
+// admitted is a build that a cache server lists.
 type admitted struct {
 	record          *record.Record
 	text, signature []byte // of the record; the signature is nil where nobody asked for it
+	why             string // it may not be used here; "" where it may
 }
 
-// admit sees, before it is fetched, whether a build that a cache server lists is by somebody who is
-// trusted. One that is not is left out, and the solve is done again.
+// admit sees, before it is fetched, whether a build that a cache server lists has a record and is by somebody who is
+// trusted. An error is one of the cache server, or of ctx.
 func (s *session) admit(ctx context.Context, f dist.File) (admitted, error) {
 	return s.admissions.get(ctx, f.URL+" "+f.SHA256, func() (a admitted, err error) {
 		a.record, a.text, err = s.recordOf(ctx, f)
-		distrust := ""
 		if err == nil {
-			a.signature, distrust, err = s.trusted(ctx, f, a.record, a.text)
+			a.signature, a.why, err = s.trusted(ctx, f, a.record, a.text)
 		}
-		switch c := s.cacheOf(f); {
+		c := s.cacheOf(f)
+		switch {
 		case ctx.Err() != nil:
 			return a, ctx.Err()
 		case err != nil && lost(err) && !errors.Is(err, os.ErrNotExist):
@@ -173,22 +174,18 @@ func (s *session) admit(ctx context.Context, f dist.File) (admitted, error) {
 				s.giveUp(c, err)
 			}
 			return a, fmt.Errorf("%w: %w", errCacheLost, err)
-		case err != nil && c != nil && len(s.Trusted) > 0:
-			distrust = "its record cannot be used: " + err.Error()
-			fallthrough
-		case distrust != "" && c != nil:
-			s.leaveOut(c, f, distrust)
-			return a, fmt.Errorf("%w: %s is not trusted", errAgain, f.Filename)
-		case distrust != "": // an index should list none
-			return a, s.barred(f, distrust)
 		case err != nil:
-			return a, s.barred(f, "its record cannot be used: "+err.Error())
+			a.why = "its record cannot be used: " + err.Error()
+		}
+		if a.why != "" && c != nil && s.verifies() {
+			s.leaveOut(c, f, a.why)
 		}
 		return a, nil
 	})
 }
 
-// barred leaves a build out that does not do here, and has the solve done again; a lock knows nothing else.
+// barred leaves a wheel out that another machine built and that does not do here, and has the solve done again; a lock knows
+// nothing else.
 func (s *session) barred(f dist.File, why string) error {
 	if s.Lock != nil {
 		return fmt.Errorf("%s: %s", f.Filename, why)
@@ -208,7 +205,11 @@ func (s *source) checkBuild(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	if why := s.misfit(a.record, s.python); why != "" {
+	why := a.why
+	if why == "" {
+		why = s.misfit(a.record, s.python)
+	}
+	if why != "" {
 		return s.barred(f, why)
 	}
 	p.record, p.signed = a.text, a.signature

@@ -125,24 +125,16 @@ func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built inde
 	if !record.IsHash(f.SHA256) {
 		return b, "its hash is not told", nil
 	}
-	rec, text, err := s.recordOf(ctx, f)
-	if ctx.Err() != nil {
-		return b, "", ctx.Err()
-	}
-	if err != nil {
-		return b, err.Error(), nil
-	}
-	if why := s.misfit(rec, r.python); why != "" {
-		return b, why, nil
-	}
-	signature, why, err := s.trusted(ctx, f, rec, text)
+	a, err := s.admit(ctx, f)
 	switch {
 	case ctx.Err() != nil:
 		return b, "", ctx.Err()
 	case err != nil:
-		return b, err.Error(), nil
-	case why != "":
-		s.leaveOut(c, f, why)
+		return b, err.Error(), nil // and the server is not asked again
+	case a.why != "":
+		return b, a.why, nil
+	}
+	if why := s.misfit(a.record, r.python); why != "" {
 		return b, why, nil
 	}
 	h, err := s.fetch(ctx, f)
@@ -159,8 +151,8 @@ func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built inde
 	}
 	b = curds.Build{
 		Source: r.source, Key: r.key(), Wheel: h.sha256, Filename: f.Filename,
-		Seconds: rec.Cost.Seconds, Time: rec.Cost.Built, Record: text,
-		Server: c.shown, Signature: signature,
+		Seconds: a.record.Cost.Seconds, Time: a.record.Cost.Built, Record: a.text,
+		Server: c.shown, Signature: a.signature,
 	}
 	s.taken.Store(r.id(), true)
 	s.sent.Store(sentKey{c, f.Filename}, false)
