@@ -17,6 +17,7 @@
 # make bench-catalog BENCH_DIR=/dev/shm   curd-server on folders of up to 200,000 wheels
 # make bench   the solver on its hardest universes
 # make bench-server ARGS=--quick   curd-server beside nginx, proxpi, devpi and pypiserver (bench/README.md)
+# make bench-client ARGS=--quick   curd beside uv and pip: 130 wheels, cold and warm (bench/README.md)
 # make bench-ci ARGS='--rounds 1'   a job in CI with pip, uv and curd, on fresh machines (bench/README.md)
 # make man     the manual pages into man/
 # make vectors SEED=n   hold the foundations against Python's newest `packaging`
@@ -37,7 +38,7 @@ LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
 .PHONY: build demo test race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit check-systems \
-	check-page check-image bench bench-catalog bench-server bench-ci bench-fleet man vectors \
+	check-page check-image bench bench-catalog bench-server bench-client bench-ci bench-fleet man vectors \
 	wheels wheels-test release release-check clean
 
 build:
@@ -125,6 +126,9 @@ bench-catalog: build
 
 bench-server:
 	$(PYTHON) -m bench.server $(ARGS)
+
+bench-client: build
+	$(PYTHON) -m bench.client $(ARGS)
 
 bench-ci: build
 	$(PYTHON) -m bench.ci $(ARGS)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from bench import peers, process, scratch, table
-from bench.server.results import FAILURES
+from bench.rows import FAILURES
 
 from . import application, chart, index, jobs
 

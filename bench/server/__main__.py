@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 from bench import peers, process, scratch, table
+from bench.rows import FAILURES, Results
 
 from . import mirroring, reading, starting, writing
-from .results import FAILURES, ROWS, Results
+from .results import ROWS, SERVERS, details
 from .servers import PASSWORD, Server, Servers, get
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ class Bench:
             if output in (self.tool, program):
                 subprocess.run(["go", "build", "-trimpath", "-o", output, package], check=True, cwd=ROOT, env={**os.environ, "CGO_ENABLED": "0"})
         self.servers = Servers(self.scratch, options.venvs or self.scratch / "venvs", program, self.tool)
-        self.results = Results(self.began + options.minutes * 60, options.rounds, self.say)
+        self.results = Results(ROWS, SERVERS, "curd-server", self.began + options.minutes * 60, options.rounds, self.say)
 
     def say(self, text):
         print(f"{time.monotonic() - self.began:6.0f} s  {text}", file=sys.stderr, flush=True)
@@ -76,15 +77,6 @@ class Bench:
             command += [f"-{key}", value]
         out = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True).stdout
         return out
-
-    def static_index(self, server, projects, folder):
-        """The pages of curd-server as files, for nginx: the same bytes."""
-        for project in projects:
-            (folder / project).mkdir(parents=True)
-            status, _, body = get(server.page_url(project), server.headers)
-            if status != 200:
-                raise RuntimeError(f"{server.name}: {status} for {project}")
-            (folder / project / "index.json").write_bytes(body)
 
     def all_servers(self, folder, index, state):
         """Functions that start each server on the same wheels."""
@@ -107,7 +99,7 @@ class Bench:
         curd = self.servers.curd(folder)
         curd.until(HOT)
         starting.settle(curd, count, len(projects), get)
-        self.static_index(curd, projects, index)
+        self.servers.static_index(curd, projects, index)
         curd.stop()
         if devpi:
             self.say(f"devpi takes {count} wheels")
@@ -351,7 +343,7 @@ Beside curd-server at {table.commit()}: {'; '.join(peers.versions())}. Ratios ar
 {self.results.summary(sizes)}
 ## Details
 
-{self.results.details(sizes)}"""
+{details(self.results, sizes)}"""
         if self.results.notes:
             text += "\n## Notes\n\n" + "".join(f"- {note}\n" for note in self.results.notes)
         return text

@@ -89,8 +89,17 @@ class Servers:
         process = Process([self.curd_server, "-H", "127.0.0.1", "-p", port, *options, folder], self._log(name))
         return Server(name, process, f"http://127.0.0.1:{port}")
 
-    def nginx(self, folder, index, users=None, name="nginx"):
-        """A static index of JSON pages, with nginx's cache of open files."""
+    def static_index(self, server, projects, folder):
+        """The pages of curd-server as files, for nginx: the same bytes."""
+        for project in projects:
+            (folder / project).mkdir(parents=True)
+            status, _, body = get(server.page_url(project), server.headers)
+            if status != 200:
+                raise RuntimeError(f"{server.name}: {status} for {project}")
+            (folder / project / "index.json").write_bytes(body)
+
+    def nginx(self, folder, index, users=None, name="nginx", pages="no-cache"):
+        """A static index of JSON pages, with nginx's cache of open files; pages is how long clients may believe them."""
         port, home = free_port(), self.scratch / f"{name}-home"
         home.mkdir(exist_ok=True)
         auth = f"auth_basic bench; auth_basic_user_file {users};" if users else ""
@@ -106,7 +115,7 @@ http {{
   absolute_redirect off; types {{ }}
   server {{
     listen 127.0.0.1:{port} backlog=4096 reuseport; {auth}
-    location /simple/ {{ alias {index}/; index index.json; default_type {JSON}; add_header Vary Accept; add_header Cache-Control no-cache; }}
+    location /simple/ {{ alias {index}/; index index.json; default_type {JSON}; add_header Vary Accept; add_header Cache-Control "{pages}"; }}
     location /p/ {{ alias {folder}/; add_header Cache-Control "public, max-age=31536000, immutable"; }}
   }}
 }}

@@ -1,11 +1,13 @@
 // Command tool makes what the benchmarks measure with: wheels, password files,
-// uploads, many clients for one file, an upstream that misbehaves when told to.
+// uploads, many clients for one file, an upstream that misbehaves when told to, a
+// long way to a server.
 //
 //	tool wheels    -dir DIR -count N -versions N -size BYTES [-name PREFIX]
 //	tool htpasswd  NAME PASSWORD COST
 //	tool upload    -url URL -at-once N -seconds S -max N -round NAME
 //	tool burst     -url URL -clients N -sha256 HEX
 //	tool upstream  -dir DIR -port PORT -rate BYTES
+//	tool delay     -to HOST:PORT -port PORT -rtt DURATION
 //
 // Results are one object of JSON on the standard output.
 package main
@@ -34,7 +36,7 @@ func run(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	commands := map[string]func(context.Context, []string) error{
-		"wheels": wheels, "htpasswd": htpasswd, "upload": upload, "burst": burst, "upstream": upstream,
+		"wheels": wheels, "htpasswd": htpasswd, "upload": upload, "burst": burst, "upstream": upstream, "delay": delay,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return errors.New("which command? See the top of main.go")
