@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"curdling/internal/catalog"
+	"curdling/internal/server"
 )
 
 func newGC() *cobra.Command {
@@ -47,7 +48,7 @@ func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, files
 	}
 	defer func() { err = errors.Join(err, done()) }()
 	stats, can := held.Stats(), held.Expendable()
-	fmt.Fprintf(stdout, "%d files are held, %s; %s of these can be had again\n", stats.Files, sizeText(stats.Bytes), sizeText(can))
+	fmt.Fprintf(stdout, "%d files are held, %s; %s of these can be had again\n", stats.Files, server.Size(stats.Bytes), server.Size(can))
 	if maxSize == 0 {
 		return nil
 	}
@@ -62,12 +63,12 @@ func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, files
 				return err
 			}
 		}
-		fmt.Fprintf(stdout, "%s %s, %s: %s\n", did, x.Filename, sizeText(x.Size), reason(x))
+		fmt.Fprintf(stdout, "%s %s, %s: %s\n", did, x.Filename, server.Size(x.Size), reason(x))
 		count, bytes = count+1, bytes+x.Size
 	}
-	fmt.Fprintf(stdout, "%s %d files, %s\n", did, count, sizeText(bytes))
+	fmt.Fprintf(stdout, "%s %d files, %s\n", did, count, server.Size(bytes))
 	if left := stats.Bytes - bytes; left > maxSize {
-		return fmt.Errorf("%s are left, more than %s: none of it can be had again", sizeText(left), sizeText(maxSize))
+		return fmt.Errorf("%s are left, more than %s: none of it can be had again", server.Size(left), server.Size(maxSize))
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
 	"curdling/internal/oidc"
+	"curdling/internal/server"
 	"curdling/internal/store/disk"
 )
 
@@ -114,7 +115,7 @@ func listScopes(folder *disk.Store, stdout, stderr io.Writer) error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SCOPE\tFILES\tSIZE\tLAST UPLOAD")
 	for _, x := range all {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", x.Name, x.Files, sizeText(x.Bytes), x.Changed.UTC().Format(time.RFC3339))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", x.Name, x.Files, server.Size(x.Bytes), x.Changed.UTC().Format(time.RFC3339))
 	}
 	return w.Flush()
 }

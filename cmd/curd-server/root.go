@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"curdling/internal/manual"
 	"curdling/internal/server"
 )
 
@@ -152,6 +153,6 @@ called like a command is served as ./NAME.`,
 	o.watchOptions.add(flags)
 	o.curdsOptions.add(flags)
 	o.scopeOptions.add(flags)
-	root.AddCommand(newConfig(root), newHealth(root, &o), newMan(), newYank(), newVerify(), newGC(), newToken(), newScopes())
+	root.AddCommand(newConfig(root), newHealth(root, &o), manual.Command(func(err error) error { return usageError{err} }), newYank(), newVerify(), newGC(), newToken(), newScopes())
 	return root
 }

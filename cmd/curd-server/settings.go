@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"curdling/internal/config"
-	"curdling/internal/manual"
 )
 
 // layers are where settings come from that are not on the command line.
@@ -109,25 +108,4 @@ Passwords in URLs and other secrets are shown as ****.`,
 	cmd.Flags().AddFlagSet(root.Flags())
 	cmd.Flags().StringVar(&format, "format", "text", "`FORM` of what is printed: text or json")
 	return cmd
-}
-
-// newMan is for those who package curd-server, and so hidden.
-func newMan() *cobra.Command {
-	return &cobra.Command{
-		Use:    "man DIR",
-		Short:  "write the manual pages of all commands into a folder",
-		Hidden: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usageError{errors.New("name the folder for the manual pages")}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := os.MkdirAll(args[0], 0o777); err != nil {
-				return err
-			}
-			return manual.Write(cmd.Root(), args[0])
-		},
-	}
 }

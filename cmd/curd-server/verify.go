@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"curdling/internal/catalog"
+	"curdling/internal/server"
 	"curdling/internal/store/disk"
 )
 
@@ -84,7 +85,7 @@ func verify(ctx context.Context, directory string, o verifyOptions, stdout, stde
 		},
 		Progress: func(v catalog.Verified) {
 			if progress {
-				fmt.Fprintf(stderr, "%s%d of %d files, %s of %s", clean, v.Files, v.TotalFiles, sizeText(v.Bytes), sizeText(v.TotalBytes))
+				fmt.Fprintf(stderr, "%s%d of %d files, %s of %s", clean, v.Files, v.TotalFiles, server.Size(v.Bytes), server.Size(v.TotalBytes))
 			}
 		},
 	})
@@ -92,7 +93,7 @@ func verify(ctx context.Context, directory string, o verifyOptions, stdout, stde
 	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%d files verified, %s, %d damaged\n", v.Files, sizeText(v.Bytes), v.Damaged)
+	fmt.Fprintf(stdout, "%d files verified, %s, %d damaged\n", v.Files, server.Size(v.Bytes), v.Damaged)
 	switch {
 	case v.Damaged == 0:
 		return nil
@@ -121,18 +122,4 @@ func visit(ctx context.Context, directory string, patience time.Duration, files 
 		return nil, nil, errors.Join(fmt.Errorf("%s cannot be opened: %w", directory, err), folder.Close())
 	}
 	return held, func() error { return errors.Join(held.Close(), notes.Close(), folder.Close()) }, nil
-}
-
-// sizeText writes a number of bytes for people.
-func sizeText(bytes int64) string {
-	const unit = 1000
-	if bytes < unit {
-		return fmt.Sprintf("%d bytes", bytes)
-	}
-	value, prefix := float64(bytes)/unit, 0
-	for value >= 999.95 && prefix < 3 {
-		value /= unit
-		prefix++
-	}
-	return fmt.Sprintf("%.1f %cB", value, "kMGT"[prefix])
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"curdling/internal/curd"
+	"curdling/internal/manual"
 )
 
 // Set by the build: -ldflags "-X main.version=... -X main.defaultIndex=...".
@@ -92,7 +93,7 @@ uploaded, so that the first machine warms the cache for all the others.`,
 	root.AddCommand(newUpload())
 	root.AddCommand(newKey())
 	root.AddCommand(newConfig())
-	root.AddCommand(newMan())
+	root.AddCommand(manual.Command(func(err error) error { return usageError{err} }))
 	return root
 }
 

@@ -4,6 +4,7 @@ package manual
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,16 +14,38 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Write writes the pages of a command and of all below it into a folder: curd.1, curd-install.1
+// Command is "man DIR", which writes all pages of the program that it is added to. It is for those who package that, and so hidden.
+// An error of its usage is what wrongUsage makes of it.
+func Command(wrongUsage func(error) error) *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIR",
+		Short:  "write the manual pages of all commands into a folder",
+		Hidden: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return wrongUsage(errors.New("name the folder for the manual pages"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o777); err != nil {
+				return err
+			}
+			return write(cmd.Root(), args[0])
+		},
+	}
+}
+
+// write writes the pages of a command and of all below it into a folder: curd.1, curd-install.1
 // and so on. The program is that of the outermost command, and so is the version.
-func Write(cmd *cobra.Command, dir string) error {
+func write(cmd *cobra.Command, dir string) error {
 	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
 	if err := os.WriteFile(filepath.Join(dir, name+".1"), page(cmd), 0o644); err != nil {
 		return err
 	}
 	for _, sub := range cmd.Commands() {
 		if sub.IsAvailableCommand() {
-			if err := Write(sub, dir); err != nil {
+			if err := write(sub, dir); err != nil {
 				return err
 			}
 		}

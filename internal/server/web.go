@@ -28,7 +28,7 @@ var web embed.FS
 // templates are parsed when the first page is made.
 var templates = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
-		"size":     size,
+		"size":     Size,
 		"count":    count,
 		"plural":   plural,
 		"count64":  func(n int64) string { return count(int(n)) },
@@ -181,8 +181,8 @@ func plural(n int, noun string) string {
 	return count(n) + " " + noun
 }
 
-// size writes a number of bytes for people.
-func size(bytes int64) string {
+// Size writes a number of bytes for people: "12.3 MB", in powers of 1000.
+func Size(bytes int64) string {
 	const unit = 1000
 	if bytes < unit {
 		return fmt.Sprintf("%d bytes", bytes)

@@ -174,7 +174,7 @@ func TestNumbers(t *testing.T) {
 	}
 	s.get("/p/none-1.0-py3-none-any.whl")
 	body := text(t, s.get("/"))
-	for _, part := range []string{"<dt>Found here</dt><dd>66%</dd>", "<dt>Served</dt><dd>" + size(2*int64(len(flaskBytes))) + "</dd>"} {
+	for _, part := range []string{"<dt>Found here</dt><dd>66%</dd>", "<dt>Served</dt><dd>" + Size(2*int64(len(flaskBytes))) + "</dd>"} {
 		if !strings.Contains(body, part) {
 			t.Errorf("lacks %q:\n%s", part, body)
 		}
