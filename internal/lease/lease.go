@@ -75,6 +75,8 @@ var (
 const (
 	// MaxLog is how much of a log is kept, and how much may come with one heartbeat, in bytes.
 	MaxLog = 64 << 10
+	// MostApart is how many documents a group of [Leases.Apart] may have.
+	MostApart = 256
 
 	attempts   = 16                    // to change a document that others change, too
 	opTimeout  = 5 * time.Second       // for the store to answer
@@ -132,15 +134,15 @@ func New(docs Documents, o Options) *Leases {
 }
 
 // Apart gives the leases of a group by itself, which are kept in what docs gives. They have nothing to do with those
-// here or in another group: no holder, no failure and no number of them is seen by the others. They have the same options, and Sweep and Stats are
-// about them, too.
+// here or in another group: no holder, no failure and no number of them is seen by the others. They have the same options, but for
+// at most [MostApart] documents; Sweep and Stats are about them, too.
 func (l *Leases) Apart(group string, docs func() Documents) *Leases {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.apart[group]
 	if a == nil {
 		a = &Leases{
-			docs: docs(), ttl: l.ttl, remember: l.remember, poll: l.poll, most: l.most, log: l.log.With("group", group), now: l.now, wall: l.wall,
+			docs: docs(), ttl: l.ttl, remember: l.remember, poll: l.poll, most: min(l.most, MostApart), log: l.log.With("group", group), now: l.now, wall: l.wall,
 			tally: l.tally, sights: make(map[string]*sight),
 		}
 		if l.apart == nil {

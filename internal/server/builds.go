@@ -410,10 +410,10 @@ func (s *shelf) putBuildMetadata(w *response, r *http.Request) error {
 	if err := w.mayUpload(m.Name); err != nil {
 		return err
 	}
-	status, stores := http.StatusOK, s.preparers()
+	status := http.StatusOK
 	held, err := s.sentMetadata(r, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		_, err = stores[len(stores)-1].Swap(r.Context(), name, "", text)
+		err = s.prepare(r, name, text)
 		if err == nil {
 			status, held = http.StatusCreated, text
 		} else if errors.Is(err, lease.ErrConflict) {
@@ -434,6 +434,25 @@ func (s *shelf) putBuildMetadata(w *response, r *http.Request) error {
 	}
 	w.text(status, "ok\n")
 	return nil
+}
+
+// prepare keeps the METADATA of a source that has none yet. What those below main may fill is bounded.
+func (s *shelf) prepare(r *http.Request, name string, text []byte) error {
+	stores := s.preparers()
+	store := stores[len(stores)-1]
+	if s.scope != "" {
+		n := 0
+		for _, err := range store.List(r.Context()) {
+			if n++; err != nil {
+				return err
+			}
+		}
+		if n >= lease.MostApart {
+			return refuse(http.StatusInsufficientStorage, fmt.Sprintf("the scope %s has metadata of %d sources, which is as much as it may", s.scope, n))
+		}
+	}
+	_, err := store.Swap(r.Context(), name, "", text)
+	return err
 }
 
 func sha256Of(b []byte) string {

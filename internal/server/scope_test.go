@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -245,6 +246,16 @@ func TestPullRequestPrepares(t *testing.T) {
 	get(main, "")
 	if code, a := x.ask(t, at, `{"name": "slow 1.0"}`, "Authorization", main); code != http.StatusCreated {
 		t.Errorf("main prepares, too: %d %+v", code, a)
+	}
+	for i := range lease.MostApart { // one too many, with the first
+		path := fmt.Sprintf("/builds/%064x/%s/metadata", i, aKey)
+		want := http.StatusCreated
+		if i == lease.MostApart-1 {
+			want = http.StatusInsufficientStorage
+		}
+		if got := x.status("PUT", path, metadata("much"), "Authorization", one); got != want {
+			t.Fatalf("%d of a scope: %d, want %d", i, got, want)
+		}
 	}
 	put(main, "good", http.StatusCreated)
 	for _, who := range []string{one, two, main} {
