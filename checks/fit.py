@@ -5,7 +5,8 @@ Each project is built from its source distribution by `curd wheel --no-binary`; 
 for which platform it is. The same, or `linux` of both, or it is a difference, which fails unless REASONS has it.
 --markdown prints a table. Dials the default index. What some of the projects need to build, on Debian: libpq-dev
 libxml2-dev libxslt1-dev libjpeg-dev zlib1g-dev libffi-dev libssl-dev libyaml-dev libsodium-dev unixodbc-dev
-libcurl4-openssl-dev libzmq3-dev gfortran cmake, and Rust (cargo).
+libcurl4-openssl-dev libzmq3-dev gfortran cmake, and Rust (cargo). odrpack's build fetches nanobind from Meson's WrapDB.
+CFLAGS=-O0 and RUSTFLAGS='-C opt-level=0' make it quicker.
 """
 import argparse
 import os
@@ -87,7 +88,8 @@ def main():
                 elif result == "explained":
                     remark += ": " + REASONS[project]
             except venvs.Failed as e:
-                result, remark = "not built", str(e).strip().splitlines()[-1][:200]
+                lines = [line.strip() for line in str(e).strip().splitlines()]
+                result, remark = "not built", next((line for line in reversed(lines) if "error" in line.lower()), lines[-1])[:200]
             count[result] += 1
             print(line.format(name or project, kinds.get(project, "?"), ours, theirs, result, remark), flush=True)
     finally:
