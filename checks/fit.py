@@ -88,8 +88,7 @@ def main():
                 elif result == "explained":
                     remark += ": " + REASONS[project]
             except venvs.Failed as e:
-                lines = [line.strip() for line in str(e).strip().splitlines()]
-                result, remark = "not built", next((line for line in reversed(lines) if "error" in line.lower()), lines[-1])[:200]
+                result, remark = "not built", venvs.telling(e)
             count[result] += 1
             print(line.format(name or project, kinds.get(project, "?"), ours, theirs, result, remark), flush=True)
     finally:

@@ -29,6 +29,12 @@ def run(*command, env=ENV, cwd=None, errors=False):
     return done.stdout + (done.stderr if errors else "")
 
 
+def telling(failed):
+    """The line of an output that says most of why a program failed: the last that speaks of an error."""
+    lines = [line.strip() for line in str(failed).strip().splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if "error" in line.lower() or line.startswith("hint:")), lines[-1])[:300]
+
+
 def fresh(venv, python=sys.executable):
     """Makes venv a virtualenv without pip, and without what was there before."""
     shutil.rmtree(venv, ignore_errors=True)
