@@ -104,14 +104,17 @@ func (u *Upload) addSignature(ctx context.Context) error {
 	if err != nil || record.CheckSignature(u.Signature, text) != nil {
 		return nil //nolint:nilerr // of another record of the same build, which was first
 	}
-	for { // until no other server comes between
-		err := u.joinSignature(ctx, key)
-		if !errors.Is(err, store.ErrChanged) && !errors.Is(err, fs.ErrExist) {
-			c.examine(ctx, key, 0)
-			return err
+	for range mostJoins { // until no other server comes between
+		if err = u.joinSignature(ctx, key); !errors.Is(err, store.ErrChanged) && !errors.Is(err, fs.ErrExist) {
+			break
 		}
 	}
+	c.examine(ctx, key, 0)
+	return err
 }
+
+// mostJoins is how often a signature is tried to be added. Each time another server added one, and there is an end of these.
+const mostJoins = 32
 
 // joinSignature adds the upload's signatures to what is held under key, as it is now.
 func (u *Upload) joinSignature(ctx context.Context, key string) error {
@@ -185,6 +188,7 @@ func (u *Upload) evidence(held *File, user string) {
 	if !again {
 		c.mu.Lock()
 		c.evidence[u.Filename]++
+		c.conflicts++
 		c.mu.Unlock()
 	}
 	c.log.Warn("another build of the same was sent, and the first one stays", "file", e.Filename, "held", e.Held, "sent", e.Sent, "user", user, "kept", kept)
@@ -246,6 +250,7 @@ func (c *Catalog) countEvidence() {
 	for _, entry := range there {
 		if name := entry.Name(); len(name) > evidenceHash+1 && filepath.Ext(name) == ".whl" {
 			c.evidence[name[evidenceHash+1:]]++
+			c.conflicts++
 		}
 	}
 }
@@ -255,10 +260,7 @@ func (c *Catalog) countEvidence() {
 func (c *Catalog) Evidence(filename string) (of, all int) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	for _, n := range c.evidence {
-		all += n
-	}
-	return c.evidence[filename], all
+	return c.evidence[filename], c.conflicts
 }
 
 // Listed gives the files that are Offered, without the builds of what is no release of the project, which are

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -297,5 +298,29 @@ func TestSignaturesAtOnce(t *testing.T) {
 		if _, err := record.Verify(signatures, r, text, []note.Verifier{key}); err != nil {
 			t.Errorf("of %s: %v", key.Name(), err)
 		}
+	}
+}
+
+// TestSignaturePlaceTaken: what lies where a signature belongs and is none has an end, and an error.
+func TestSignaturePlaceTaken(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c, _ := open(t, dir)
+	name, wheel, text := recordtest.Build(t, "foo", "3.11.1", "one", nil)
+	if err := send(t, c, name, wheel, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, name+SignatureSuffix), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	u, err := c.Receive(name, bytes.NewReader(wheel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Discard()
+	signer, _ := recordtest.Key(t, "ci")
+	u.Record, u.Signature = text, recordtest.Sign(t, text, signer)
+	if _, err := u.Keep(t.Context(), From{}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("%v", err)
 	}
 }

@@ -117,6 +117,7 @@ type Catalog struct {
 	sidecars   map[string]*sidecar // by key
 	builds     map[buildKey][]*Build
 	evidence   map[string]int // by file, how often another build of it was sent
+	conflicts  int            // all of these
 	projects   map[dist.Name]*Project
 	names      []dist.Name        // sorted, as they were before those in renamed came or went
 	renamed    map[dist.Name]bool // names that did
