@@ -7,13 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
 
 	"curdling/internal/config"
 	"curdling/internal/curd"
+	"curdling/internal/lazyregexp"
 	"curdling/internal/record"
 )
 
@@ -55,7 +55,7 @@ A key that leaked is taken out of trust at once. Builds that it alone signed are
 }
 
 // keyName is what a key may be called: its name stands in keys, signatures and file names.
-var keyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9@._-]{0,99}$`)
+var keyName = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9@._-]{0,99}$`)
 
 func newKeyNew() *cobra.Command {
 	var output string

@@ -1,64 +1,65 @@
 package build
 
 import (
-	"regexp"
 	"slices"
+
+	"curdling/internal/lazyregexp"
 )
 
 // symptom is what a log shows when something of the system is missing.
 type symptom struct {
-	pattern *regexp.Regexp
+	pattern *lazyregexp.Regexp
 	hint    string
 }
 
 const debian = " is missing; on Debian and Ubuntu: apt-get install "
 
 // missing matches a program that could not be run, as shells, Python, distutils and meson say it.
-func missing(program string) *regexp.Regexp {
+func missing(program string) *lazyregexp.Regexp {
 	path := `(?:[^'\n]*/)?(?:` + program + `)'`
-	return regexp.MustCompile(`(?:execute '|Popen\(\['|directory: '|Unknown compiler\(s\): \[\[')` + path +
+	return lazyregexp.New(`(?:execute '|Popen\(\['|directory: '|Unknown compiler\(s\): \[\[')` + path +
 		`|command '` + path + ` failed: No such file|\b(?:` + program + `): (?:command )?not found`)
 }
 
 var symptoms = []symptom{
 	{missing(`(?:[a-z0-9_]+-linux-gnu-)?g?cc|clang`), "a C compiler" + debian + "build-essential"},
 	{missing(`(?:[a-z0-9_]+-linux-gnu-)?[gc]\+\+|clang\+\+`), "a C++ compiler" + debian + "build-essential"},
-	{regexp.MustCompile(`No CMAKE_(?:C|CXX)_COMPILER could be found`), "a C compiler" + debian + "build-essential"},
+	{lazyregexp.New(`No CMAKE_(?:C|CXX)_COMPILER could be found`), "a C compiler" + debian + "build-essential"},
 	{missing(`gfortran`), "a Fortran compiler" + debian + "gfortran"},
-	{regexp.MustCompile(`Python\.h: No such file|Could NOT find Python3? \(missing:[^)]*Development`), "Python.h" + debian + "python3-dev (for the system's Python)"},
+	{lazyregexp.New(`Python\.h: No such file|Could NOT find Python3? \(missing:[^)]*Development`), "Python.h" + debian + "python3-dev (for the system's Python)"},
 	{missing(`pkg-config`), "pkg-config" + debian + "pkg-config"},
-	{regexp.MustCompile(`(?i)did not find pkg-config|pkg-config (?:was not found|could not be found|is required)|pkg-config executable was not found`), "pkg-config" + debian + "pkg-config"},
+	{lazyregexp.New(`(?i)did not find pkg-config|pkg-config (?:was not found|could not be found|is required)|pkg-config executable was not found`), "pkg-config" + debian + "pkg-config"},
 	{missing(`cmake`), "CMake" + debian + "cmake"},
-	{regexp.MustCompile(`CMake must be installed`), "CMake" + debian + "cmake"},
+	{lazyregexp.New(`CMake must be installed`), "CMake" + debian + "cmake"},
 	{missing(`ninja`), "ninja" + debian + "ninja-build"},
 	{missing(`make`), "make" + debian + "build-essential"},
 	{missing(`cargo|rustc`), "Rust" + debian + "cargo, or take rustup where that one is too old"},
-	{regexp.MustCompile(`(?i)can't find Rust compiler|Cargo, the Rust package manager, is not installed|requires Rust`), "Rust" + debian + "cargo, or take rustup where that one is too old"},
-	{regexp.MustCompile(`rustc [\d.]+ is not supported|requires rustc [\d.]+ or newer`), "the Rust compiler is too old for this; take a newer one by rustup"},
+	{lazyregexp.New(`(?i)can't find Rust compiler|Cargo, the Rust package manager, is not installed|requires Rust`), "Rust" + debian + "cargo, or take rustup where that one is too old"},
+	{lazyregexp.New(`rustc [\d.]+ is not supported|requires rustc [\d.]+ or newer`), "the Rust compiler is too old for this; take a newer one by rustup"},
 	{missing(`autoreconf|autoconf|automake|aclocal|libtoolize`), "autotools" + debian + "autoconf automake libtool"},
 	{missing(`swig`), "SWIG" + debian + "swig"},
 	{missing(`git`), "git" + debian + "git"},
-	{regexp.MustCompile(`pg_config executable not found`), "pg_config" + debian + "libpq-dev"},
+	{lazyregexp.New(`pg_config executable not found`), "pg_config" + debian + "libpq-dev"},
 	{missing(`pg_config`), "pg_config" + debian + "libpq-dev"},
 	{missing(`krb5-config`), "krb5-config" + debian + "libkrb5-dev"},
 	{missing(`curl-config`), "curl-config" + debian + "libcurl4-openssl-dev"},
 	{missing(`mysql_config|mariadb_config`), "MySQL's library" + debian + "default-libmysqlclient-dev pkg-config"},
-	{regexp.MustCompile(`Can not find valid pkg-config name`), "MySQL's library" + debian + "default-libmysqlclient-dev pkg-config"},
-	{regexp.MustCompile(`make sure the libxml2 and libxslt development packages`), "libxml2" + debian + "libxml2-dev libxslt1-dev"},
-	{regexp.MustCompile(`(?i)dependency "(?:openblas|blas|lapack)" not found|No BLAS/LAPACK libraries found`), "a BLAS library" + debian + "libopenblas-dev"},
-	{regexp.MustCompile(`No module named '?distutils`), "distutils left Python with 3.12: try a newer release of this project, or an older Python"},
-	{regexp.MustCompile(`No module named '?pkg_resources`), "pkg_resources left setuptools: try a newer release of this project, or constrain setuptools<81"},
-	{regexp.MustCompile(`use_2to3 is invalid|Missing parentheses in call to 'print'`), "this source is of Python 2's time: try a newer release of this project"},
-	{regexp.MustCompile(`setuptools[-_]scm was unable to detect version`), "the version comes from the repository's tags: build from a clone with its history, or set SETUPTOOLS_SCM_PRETEND_VERSION"},
-	{regexp.MustCompile(`No space left on device`), "the disk is full; TMPDIR moves the build elsewhere"},
-	{regexp.MustCompile(`(?:Killed signal terminated program|internal compiler error: Killed)`), "the compiler was killed, perhaps for want of memory: set MAKEFLAGS=-j1 or MAX_JOBS=1"},
-	{regexp.MustCompile(`the build backend .* cannot be imported: ModuleNotFoundError`), "build-system.requires of its pyproject.toml must name the distribution that has the backend"},
+	{lazyregexp.New(`Can not find valid pkg-config name`), "MySQL's library" + debian + "default-libmysqlclient-dev pkg-config"},
+	{lazyregexp.New(`make sure the libxml2 and libxslt development packages`), "libxml2" + debian + "libxml2-dev libxslt1-dev"},
+	{lazyregexp.New(`(?i)dependency "(?:openblas|blas|lapack)" not found|No BLAS/LAPACK libraries found`), "a BLAS library" + debian + "libopenblas-dev"},
+	{lazyregexp.New(`No module named '?distutils`), "distutils left Python with 3.12: try a newer release of this project, or an older Python"},
+	{lazyregexp.New(`No module named '?pkg_resources`), "pkg_resources left setuptools: try a newer release of this project, or constrain setuptools<81"},
+	{lazyregexp.New(`use_2to3 is invalid|Missing parentheses in call to 'print'`), "this source is of Python 2's time: try a newer release of this project"},
+	{lazyregexp.New(`setuptools[-_]scm was unable to detect version`), "the version comes from the repository's tags: build from a clone with its history, or set SETUPTOOLS_SCM_PRETEND_VERSION"},
+	{lazyregexp.New(`No space left on device`), "the disk is full; TMPDIR moves the build elsewhere"},
+	{lazyregexp.New(`(?:Killed signal terminated program|internal compiler error: Killed)`), "the compiler was killed, perhaps for want of memory: set MAKEFLAGS=-j1 or MAX_JOBS=1"},
+	{lazyregexp.New(`the build backend .* cannot be imported: ModuleNotFoundError`), "build-system.requires of its pyproject.toml must name the distribution that has the backend"},
 }
 
 var (
-	missingHeader  = regexp.MustCompile(`fatal error: '?([\w./+-]+\.(?:h|hpp|hh))'?(?:: No such file| file not found)`)
-	missingLibrary = regexp.MustCompile(`(?m)cannot find -l([\w.+-]+)`)
-	missingModule  = regexp.MustCompile(`(?m)^ModuleNotFoundError: No module named '([\w.]+)'`)
+	missingHeader  = lazyregexp.New(`fatal error: '?([\w./+-]+\.(?:h|hpp|hh))'?(?:: No such file| file not found)`)
+	missingLibrary = lazyregexp.New(`(?m)cannot find -l([\w.+-]+)`)
+	missingModule  = lazyregexp.New(`(?m)^ModuleNotFoundError: No module named '([\w.]+)'`)
 )
 
 // headerPackages and libraryPackages are Debian's.

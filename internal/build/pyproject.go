@@ -6,10 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	"github.com/pelletier/go-toml/v2"
 
+	"curdling/internal/lazyregexp"
 	"curdling/internal/requirement"
 )
 
@@ -23,7 +23,7 @@ type buildSystem struct {
 }
 
 // backendForm is what PEP 517 allows for a backend.
-var backendForm = regexp.MustCompile(`^[\pL_][\pL\pN_]*(\.[\pL_][\pL\pN_]*)*(:[\pL_][\pL\pN_]*(\.[\pL_][\pL\pN_]*)*)?$`)
+var backendForm = lazyregexp.New(`^[\pL_][\pL\pN_]*(\.[\pL_][\pL\pN_]*)*(:[\pL_][\pL\pN_]*(\.[\pL_][\pL\pN_]*)*)?$`)
 
 // readBuildSystem gives the build system of the project in dir. Where
 // pyproject.toml says nothing, or is missing beside a setup.py, it is that of setup.py's days.

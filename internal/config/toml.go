@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"curdling/internal/dist"
+	"curdling/internal/lazyregexp"
 	"curdling/internal/requirement"
 )
 
@@ -258,7 +258,7 @@ func (f *file) text(path []string, k *key, from any) (value, error) {
 }
 
 // Keys are those of golang.org/x/mod/sumdb/note.
-var publicKeyForm = regexp.MustCompile(`^[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+$`)
+var publicKeyForm = lazyregexp.New(`^[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+$`)
 
 func isPublicKey(s string) bool { return publicKeyForm.MatchString(s) }
 
@@ -266,7 +266,7 @@ func isSecretKey(s string) bool { return strings.HasPrefix(strings.TrimSpace(s),
 
 func isURL(s string) bool { return strings.Contains(s, "://") || strings.HasPrefix(s, "file:") }
 
-var braced = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+var braced = lazyregexp.New(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // expand puts the values of environment variables in the place of ${VAR}.
 func (l *loader) expand(s string) value {
@@ -395,7 +395,7 @@ func (f *file) sources(found *layer, k *key, from any) error {
 	return nil
 }
 
-var indexName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$`)
+var indexName = lazyregexp.New(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$`)
 
 func isIndexName(s string) bool { return indexName.MatchString(s) }
 

@@ -2,13 +2,14 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"curdling/internal/lazyregexp"
 )
 
-var duration = regexp.MustCompile(`^(?i)P?T?\s*(\d{1,6})\s*(h|hours?|d|days?|w|weeks?)$`)
+var duration = lazyregexp.New(`^(?i)P?T?\s*(\d{1,6})\s*(h|hours?|d|days?|w|weeks?)$`)
 
 // ParseCutoff reads the value of --exclude-newer: a day of UTC, which counts to its end, a time of RFC 3339, or how long before now.
 func ParseCutoff(s string, now time.Time) (time.Time, error) {

@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -18,6 +17,7 @@ import (
 	"curdling/internal/dist"
 	"curdling/internal/index"
 	"curdling/internal/install"
+	"curdling/internal/lazyregexp"
 	"curdling/internal/record"
 	"curdling/internal/requirement"
 	"curdling/internal/resolve"
@@ -145,7 +145,7 @@ func fileURL(path string) string {
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
 }
 
-var archiveSuffix = regexp.MustCompile(`(?i)\.(whl|zip|tar\.gz|tgz|tar\.bz2|tbz|tar)$`)
+var archiveSuffix = lazyregexp.New(`(?i)\.(whl|zip|tar\.gz|tgz|tar\.bz2|tbz|tar)$`)
 
 // archive fetches a wheel, or builds one of an archive.
 func (s *source) archive(ctx context.Context, name, at string, src requirement.Source) (d direct, err error) {

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"curdling/internal/curds"
 	"curdling/internal/dist"
 	"curdling/internal/install"
+	"curdling/internal/lazyregexp"
 	"curdling/internal/python"
 )
 
@@ -225,7 +225,7 @@ func (s *siteSearch) linked(rawName string) bool {
 }
 
 // unlinkable is what setuptools replaced by "-" in the names of .egg-link files.
-var unlinkable = regexp.MustCompile(`[^A-Za-z0-9.]+`)
+var unlinkable = lazyregexp.New(`[^A-Za-z0-9.]+`)
 
 // describeInstalled reads what the head of a distribution's metadata says.
 func describeInstalled(i install.Installed) Distribution {

@@ -9,12 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 
 	"curdling/internal/dist"
+	"curdling/internal/lazyregexp"
 )
 
 // Freeze gives the lines of a requirements file that installs what is there, in
@@ -143,7 +143,7 @@ func archiveHash(d Distribution) string {
 }
 
 // fromVariables matches credentials that are none, but names of variables (PEP 610).
-var fromVariables = regexp.MustCompile(`^\$\{[A-Za-z0-9-_]+\}(:\$\{[A-Za-z0-9-_]+\})?$`)
+var fromVariables = lazyregexp.New(`^\$\{[A-Za-z0-9-_]+\}(:\$\{[A-Za-z0-9-_]+\})?$`)
 
 // withoutSecrets takes credentials out of a URL, except what is no secret: the
 // user git, the name alone of a user of ssh, names of variables.

@@ -8,10 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"curdling/internal/lazyregexp"
 )
 
 // A vcsProgram is a system that is asked by its own program, as pip asks it.
@@ -141,9 +142,9 @@ func upTo(dir string, names ...string) string {
 }
 
 var (
-	hasScheme = regexp.MustCompile(`^[\pL\pN_]+://`)
+	hasScheme = lazyregexp.New(`^[\pL\pN_]+://`)
 	// scpForm is the short form of ssh URLs: git@host:path.
-	scpForm = regexp.MustCompile(`^([\pL\pN_]+@)?([^/:]+):([\pL\pN_][^:]*)$`)
+	scpForm = lazyregexp.New(`^([\pL\pN_]+@)?([^/:]+):([\pL\pN_][^:]*)$`)
 )
 
 func gitRemote(ctx context.Context, c workingCopy) (string, error) {
@@ -191,8 +192,8 @@ func hgCommit(ctx context.Context, c workingCopy) (string, error) {
 }
 
 var (
-	svnURL      = regexp.MustCompile(`<url>(.*)</url>`)
-	svnRevision = regexp.MustCompile(`\srevision="(\d+)"`)
+	svnURL      = lazyregexp.New(`<url>(.*)</url>`)
+	svnRevision = lazyregexp.New(`\srevision="(\d+)"`)
 )
 
 func svnRemote(ctx context.Context, c workingCopy) (string, error) {

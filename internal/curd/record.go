@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"curdling/internal/curds"
 	"curdling/internal/dist"
 	"curdling/internal/fit"
+	"curdling/internal/lazyregexp"
 	"curdling/internal/python"
 	"curdling/internal/record"
 	"curdling/internal/version"
@@ -58,10 +58,10 @@ func publicVariables(variables map[string]string) map[string]string {
 	return public
 }
 
-var userinfo = regexp.MustCompile(`://[^/\s@]*@`)
+var userinfo = lazyregexp.New(`://[^/\s@]*@`)
 
 // processorFlag is an argument of a compiler that chooses the instruction set of all that it compiles.
-var processorFlag = regexp.MustCompile(`(?:^|[\s"'])(?:-C\s*)?(-m(?:arch|cpu)=[\w.+-]+|target-cpu=[\w.+-]+|/arch:\w+)`)
+var processorFlag = lazyregexp.New(`(?:^|[\s"'])(?:-C\s*)?(-m(?:arch|cpu)=[\w.+-]+|target-cpu=[\w.+-]+|/arch:\w+)`)
 
 // maxFlags is how many different ones a record holds.
 const maxFlags = 16

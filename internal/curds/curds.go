@@ -47,6 +47,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"curdling/internal/smallfile"
 )
 
 // Curds is a machine's own cache. Make one with Open.
@@ -174,9 +176,11 @@ func (m Memory) path(key string) string {
 	return filepath.Join(m.dir, name[:2], name)
 }
 
+const maxMemory = 1 << 30 // bytes of one value
+
 // Get gives what was put under the key.
 func (m Memory) Get(key string) ([]byte, bool) {
-	b, err := os.ReadFile(m.path(key))
+	b, err := smallfile.Read(m.path(key), maxMemory)
 	return b, err == nil
 }
 

@@ -12,12 +12,15 @@ import (
 
 	"curdling/internal/metadata"
 	"curdling/internal/record"
+	"curdling/internal/smallfile"
 	"curdling/internal/wheel"
 )
 
 // durable stands in a manifest's first line in the place of a boot's id, for a
 // tree that is known to have reached the disk.
 const durable = "durable"
+
+const maxManifest = 256 << 20 // bytes
 
 // Tree gives the unpacked wheel whose file is held under that hash, unpacking it where that was
 // not done yet. Two processes that want one tree unpack it once.
@@ -42,7 +45,7 @@ func (c *Curds) Tree(ctx context.Context, sha256 string) (wheel.Tree, error) {
 
 // readTree reads a tree's manifest; false where there is no tree that can be trusted.
 func (c *Curds) readTree(dir string) (wheel.Tree, bool) {
-	b, err := os.ReadFile(filepath.Join(dir, "manifest"))
+	b, err := smallfile.Read(filepath.Join(dir, "manifest"), maxManifest)
 	if err != nil {
 		return wheel.Tree{}, false
 	}

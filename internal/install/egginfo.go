@@ -11,6 +11,7 @@ import (
 	"curdling/internal/dist"
 	"curdling/internal/metadata"
 	"curdling/internal/requirement"
+	"curdling/internal/smallfile"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 // gives the first wrong line as a *metadata.FieldError, and takes the others.
 func addRequires(m *metadata.Metadata, dir string) error {
 	path := filepath.Join(dir, "requires.txt")
-	b, err := readFile(path, maxRequires)
+	b, err := smallfile.Read(path, maxRequires)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 
 	"curdling/internal/curds"
 	"curdling/internal/dist"
+	"curdling/internal/smallfile"
 	"curdling/internal/wheel"
 )
 
@@ -208,7 +209,7 @@ func (t *transaction) addFiles(j *job) error {
 		}
 		p := put{job: j, dest: d, name: name, file: f, executable: f.Executable}
 		if f.Shebang && d.order == orderScript {
-			script, err := readFile(filepath.Join(j.item.Tree.Dir, filepath.FromSlash(f.Path)), maxScript)
+			script, err := smallfile.Read(filepath.Join(j.item.Tree.Dir, filepath.FromSlash(f.Path)), maxScript)
 			if err != nil {
 				return fmt.Errorf("rewriting %s: %w", f.Path, err)
 			}

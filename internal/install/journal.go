@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"curdling/internal/smallfile"
 )
 
 // The folders of a transaction, in Purelib. journalDir holds "journal" (once
@@ -163,7 +165,7 @@ func recoverIn(env Env, base string) error {
 // readJournal reads a journal; its paths become absolute. One that names a
 // path outside of the environment is refused.
 func readJournal(env Env, base, path string) (j journal, err error) {
-	b, err := readFile(path, maxJournal)
+	b, err := smallfile.Read(path, maxJournal)
 	if err != nil {
 		return j, err
 	}

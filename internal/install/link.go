@@ -72,13 +72,19 @@ func (l *linker) pair(from, to uint64) *linkPair {
 	return l.pairs[key]
 }
 
+// A route leads from a wheel's tree into the environment.
+type route struct {
+	*linkPair
+	from, to *root
+}
+
 // put makes a file of what lies at from, with modTime unless that is zero. The
 // first file for which a way does not work decides that no further one goes
 // that way. Where a way was wanted, it is said once which one is gone instead.
-func (l *linkPair) put(from, to string, perm fs.FileMode, modTime time.Time) error {
+func (l route) put(from, to string, perm fs.FileMode, modTime time.Time) error {
 	for {
 		mode := LinkMode(l.mode.Load())
-		err := mode.put(from, to, perm, modTime)
+		err := l.by(mode, from, to, perm, modTime)
 		if err == nil && mode > l.wanted && l.wanted != LinkAuto {
 			l.said.Do(func() {
 				l.warn(fmt.Sprintf("link mode %s is not possible here (%v), going on with %s", l.wanted, *l.cause.Load(), mode))
@@ -93,11 +99,11 @@ func (l *linkPair) put(from, to string, perm fs.FileMode, modTime time.Time) err
 	}
 }
 
-// put goes one way. A hard link has the time of its source already.
-func (m LinkMode) put(from, to string, perm fs.FileMode, modTime time.Time) (err error) {
-	switch m {
+// by goes one way. A hard link has the time of its source already.
+func (l route) by(mode LinkMode, from, to string, perm fs.FileMode, modTime time.Time) (err error) {
+	switch mode {
 	case LinkHard:
-		return os.Link(from, to)
+		return hardLink(l.from, from, l.to, to)
 	case LinkClone:
 		err = clone(from, to, perm)
 	default:

@@ -3,7 +3,6 @@ package install
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 
 	"curdling/internal/dist"
 	"curdling/internal/metadata"
+	"curdling/internal/smallfile"
 	"curdling/internal/version"
 	"curdling/internal/wheel"
 )
@@ -38,7 +38,7 @@ func (i Installed) Metadata() (*metadata.Metadata, error) {
 			path = i.DistInfo
 		}
 	}
-	b, err := readFile(path, wheel.MaxMetadata)
+	b, err := smallfile.Read(path, wheel.MaxMetadata)
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w", i.Name, err)
 	}
@@ -110,13 +110,13 @@ func identify(path string) (Installed, bool) {
 	if i.Version, err = version.Parse(stem[at+1:]); err != nil {
 		i.versionFromMetadata()
 	}
-	if b, err := readFile(filepath.Join(path, "INSTALLER"), 1<<10); err == nil {
+	if b, err := smallfile.Read(filepath.Join(path, "INSTALLER"), 1<<10); err == nil {
 		line, _, _ := strings.Cut(string(b), "\n")
 		i.Installer = strings.TrimSpace(line)
 	}
 	i.Requested = exists(filepath.Join(path, "REQUESTED"))
 	i.HasRecord = exists(filepath.Join(path, "RECORD"))
-	if b, err := readFile(filepath.Join(path, "direct_url.json"), maxDirectURL); err == nil {
+	if b, err := smallfile.Read(filepath.Join(path, "direct_url.json"), maxDirectURL); err == nil {
 		if u, err := ParseDirectURL(b); err == nil {
 			i.DirectURL = u
 			i.Editable = u.Dir != nil && u.Dir.Editable
@@ -156,18 +156,4 @@ func (i *Installed) versionFromMetadata() {
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
-}
-
-// readFile is os.ReadFile of a regular file of at most limit bytes.
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s: more than %d bytes", path, limit)
-	}
-	return b, err
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"curdling/internal/smallfile"
 	"curdling/internal/wheel"
 )
 
@@ -165,7 +166,7 @@ func (i Installed) Files() ([]string, error) {
 		}
 		return nil, fmt.Errorf("%s has no RECORD: it was installed%s in a way that only the tool that did it can undo", i.DistInfo, by)
 	}
-	text, err := readFile(filepath.Join(i.DistInfo, "RECORD"), wheel.MaxRecord)
+	text, err := smallfile.Read(filepath.Join(i.DistInfo, "RECORD"), wheel.MaxRecord)
 	if err != nil {
 		return nil, err
 	}

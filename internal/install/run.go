@@ -52,8 +52,13 @@ func (t *transaction) change(ctx context.Context) error {
 		}
 	}
 	slices.Sort(early) // parents first
+	base, err := openRoot(t.base.path)
+	if err != nil {
+		return err
+	}
+	defer base.close()
 	for _, path := range early {
-		if err := os.Mkdir(path, 0o777); err != nil {
+		if err := base.mkdir(path, 0o777); err != nil {
 			return err
 		}
 	}
@@ -63,7 +68,7 @@ func (t *transaction) change(ctx context.Context) error {
 	group.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	for _, j := range jobs {
 		group.Go(func() error {
-			if err := t.put(groupCtx, j); err != nil {
+			if err := t.put(groupCtx, j, base); err != nil {
 				return fmt.Errorf("installing %s %s: %w", j.m.Name, j.m.Version, err)
 			}
 			t.options.Progress(j.m.Name)
@@ -82,12 +87,12 @@ func (t *transaction) change(ctx context.Context) error {
 }
 
 // put makes a job's folders and files, .dist-info aside.
-func (t *transaction) put(ctx context.Context, j *job) error {
+func (t *transaction) put(ctx context.Context, j *job, base *root) error {
 	for _, f := range j.folders {
 		if f.early {
 			continue
 		}
-		if err := os.Mkdir(f.path, 0o777); err != nil {
+		if err := base.mkdir(f.path, 0o777); err != nil {
 			return err
 		}
 	}
@@ -96,6 +101,11 @@ func (t *transaction) put(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
+	from, err := openRoot(j.item.Tree.Dir)
+	if err != nil {
+		return err
+	}
+	defer from.close()
 	links := map[uint64]*linkPair{} // by the target's device
 	for i := range j.puts {
 		if err := ctx.Err(); err != nil {
@@ -109,14 +119,14 @@ func (t *transaction) put(ctx context.Context, j *job) error {
 		if links[device] == nil {
 			links[device] = t.linker.pair(deviceOf(tree), device)
 		}
-		if err := p.put(links[device]); err != nil {
+		if err := p.put(route{links[device], from, base}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *put) put(link *linkPair) error {
+func (p *put) put(link route) error {
 	from, path := p.job.item.Tree.Dir, ""
 	switch {
 	case p.file != nil:

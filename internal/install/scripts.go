@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
+	"curdling/internal/lazyregexp"
 	"curdling/internal/python"
 	"curdling/internal/version"
 	"curdling/internal/wheel"
@@ -75,8 +75,8 @@ func rewriteScript(script []byte, shebang string) []byte {
 }
 
 var (
-	versionedPip         = regexp.MustCompile(`^pip(\d+(\.\d+)?)?$`)
-	versionedEasyInstall = regexp.MustCompile(`^easy_install(-\d+\.\d+)?$`)
+	versionedPip         = lazyregexp.New(`^pip(\d+(\.\d+)?)?$`)
+	versionedEasyInstall = lazyregexp.New(`^easy_install(-\d+\.\d+)?$`)
 )
 
 // consoleScripts gives the scripts to make. pip's and setuptools' own ones carry
@@ -92,7 +92,7 @@ func consoleScripts(points []wheel.EntryPoint, p *python.Interpreter) []wheel.En
 
 // withVersions puts scripts of the given names in the place of those that
 // match, where there is one of the first name.
-func withVersions(points []wheel.EntryPoint, match *regexp.Regexp, names ...string) []wheel.EntryPoint {
+func withVersions(points []wheel.EntryPoint, match *lazyregexp.Regexp, names ...string) []wheel.EntryPoint {
 	at := slices.IndexFunc(points, func(e wheel.EntryPoint) bool { return e.Name == names[0] })
 	if at < 0 {
 		return points

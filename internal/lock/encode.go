@@ -6,12 +6,13 @@ import (
 	"maps"
 	"math"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"curdling/internal/lazyregexp"
 )
 
 // Encode writes the lock, and equal locks alike: packages are sorted by name,
@@ -228,7 +229,7 @@ func number(f float64) string {
 	return text
 }
 
-var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var bareKey = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 
 func key(s string) string {
 	if bareKey.MatchString(s) {
@@ -238,7 +239,7 @@ func key(s string) string {
 }
 
 // literal is what a TOML string in single quotes may hold, which has no escapes.
-var literal = regexp.MustCompile(`^[^'\x00-\x1f\x7f]*$`)
+var literal = lazyregexp.New(`^[^'\x00-\x1f\x7f]*$`)
 
 // quote writes a TOML string.
 func quote(s string) string {

@@ -19,10 +19,10 @@ package lock
 
 import (
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"curdling/internal/dist"
+	"curdling/internal/lazyregexp"
 	"curdling/internal/marker"
 	"curdling/internal/version"
 )
@@ -33,7 +33,7 @@ const (
 	maxWheels   = 1000 // of one package
 )
 
-var filename = regexp.MustCompile(`^pylock\.([^.]+\.)?toml$`)
+var filename = lazyregexp.New(`^pylock\.([^.]+\.)?toml$`)
 
 // IsFilename tells whether a path or URL ends as PEP 751 names lock files:
 // pylock.toml or pylock.NAME.toml.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -14,6 +13,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"curdling/internal/dist"
+	"curdling/internal/lazyregexp"
 	"curdling/internal/marker"
 	"curdling/internal/requirement"
 	"curdling/internal/version"
@@ -180,11 +180,11 @@ func parseVCS(t table) *VCS {
 }
 
 // commitForms are what commits look like that do not change.
-var commitForms = map[string]*regexp.Regexp{
-	"git": regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`),
-	"hg":  regexp.MustCompile(`^[0-9a-f]{40}$`),
-	"svn": regexp.MustCompile(`^[0-9]+$`),
-	"bzr": regexp.MustCompile(`^[\pL\pN][\pL\pN._@:+-]*$`),
+var commitForms = map[string]*lazyregexp.Regexp{
+	"git": lazyregexp.New(`^([0-9a-f]{40}|[0-9a-f]{64})$`),
+	"hg":  lazyregexp.New(`^[0-9a-f]{40}$`),
+	"svn": lazyregexp.New(`^[0-9]+$`),
+	"bzr": lazyregexp.New(`^[\pL\pN][\pL\pN._@:+-]*$`),
 }
 
 func parseDirectory(t table) *Directory {

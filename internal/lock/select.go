@@ -7,11 +7,11 @@ import (
 	"maps"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"curdling/internal/dist"
+	"curdling/internal/lazyregexp"
 	"curdling/internal/marker"
 	"curdling/internal/requirement"
 	"curdling/internal/tag"
@@ -126,7 +126,7 @@ func checkAsked(what string, asked, there []string) error {
 	return nil
 }
 
-var separators = regexp.MustCompile(`[-_.]+`)
+var separators = lazyregexp.New(`[-_.]+`)
 
 func normalise(name string) string { return strings.ToLower(separators.ReplaceAllString(name, "-")) }
 

@@ -4,9 +4,10 @@
 package process
 
 import (
-	"regexp"
 	"strings"
 	"unicode"
+
+	"curdling/internal/lazyregexp"
 )
 
 const (
@@ -14,7 +15,7 @@ const (
 	tailWidth = 300 // bytes each
 )
 
-var escapes = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*.)`)
+var escapes = lazyregexp.New(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*.)`)
 
 // Plain makes what a program said fit for a terminal: without escape sequences
 // and control characters, in valid UTF-8.

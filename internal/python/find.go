@@ -6,17 +6,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
+
+	"curdling/internal/lazyregexp"
 )
 
 // hint is what to try where no interpreter is found.
 const hint = "make a virtualenv (python3 -m venv .venv), or choose an interpreter with --python"
 
 // A wanted is a version as it is asked for and as interpreters give theirs: "pypy3.10", "3.13t".
-var wantedForm = regexp.MustCompile(`^(pypy)?([0-9]+(?:\.[0-9]+){0,2})(t?)$`)
+var wantedForm = lazyregexp.New(`^(pypy)?([0-9]+(?:\.[0-9]+){0,2})(t?)$`)
 
 type wanted struct {
 	pypy         bool
@@ -215,7 +216,7 @@ func (f finder) places(want wanted, short string) []string {
 	return slices.DeleteFunc(found, func(path string) bool { return !isExecutable(path) })
 }
 
-var number = regexp.MustCompile(`[0-9]+`)
+var number = lazyregexp.New(`[0-9]+`)
 
 // compareNatural compares strings with the numbers in them as numbers.
 func compareNatural(a, b string) int {

@@ -13,8 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 
+	"curdling/internal/lazyregexp"
 	"curdling/internal/marker"
 	"curdling/internal/tag"
 	"curdling/internal/version"
@@ -86,8 +86,8 @@ func Inspect(ctx context.Context, path string, mem Memory) (*Interpreter, error)
 }
 
 var (
-	isCacheTag = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`).MatchString // it becomes part of file names
-	isMagic    = regexp.MustCompile(`^[0-9a-f]{8}$`).MatchString
+	isCacheTag = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`).MatchString // it becomes part of file names
+	isMagic    = lazyregexp.New(`^[0-9a-f]{8}$`).MatchString
 )
 
 // decode reads an answer and checks that it is complete.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -13,6 +12,8 @@ import (
 	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/encoding/unicode/utf32"
+
+	"curdling/internal/lazyregexp"
 )
 
 // marks are the byte order marks. That of UTF-16 begins that of UTF-32, which goes first.
@@ -28,7 +29,7 @@ var marks = []struct {
 }
 
 // coding is how PEP 263 declares an encoding, in a comment of the first two lines.
-var coding = regexp.MustCompile(`coding[:=]\s*([-\w.]+)`)
+var coding = lazyregexp.New(`coding[:=]\s*([-\w.]+)`)
 
 // decode gives the text of a file: in the encoding of its byte order mark, else
 // the declared one, else UTF-8, else Latin-1, which any bytes are.

@@ -10,11 +10,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"curdling/internal/lazyregexp"
 )
 
 const (
@@ -218,7 +219,7 @@ func join(base, ref string) (string, error) {
 const space = "\t\n\v\f\r\x1c-\x1f \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
 // comment is what a comment looks like: "#" alone would cut URLs with fragments.
-var comment = regexp.MustCompile(`(^|[` + space + `]+)#.*$`)
+var comment = lazyregexp.New(`(^|[` + space + `]+)#.*$`)
 
 // newlines are what Python's str.splitlines splits at.
 var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n",
@@ -249,7 +250,7 @@ func logicalLines(text string) iter.Seq2[int, string] {
 	}
 }
 
-var variable = regexp.MustCompile(`\$\{[A-Z0-9_]+\}`)
+var variable = lazyregexp.New(`\$\{[A-Z0-9_]+\}`)
 
 // expand replaces the variables of the environment that are set to something.
 func expand(line string) string {

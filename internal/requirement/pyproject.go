@@ -6,11 +6,11 @@ import (
 	"io"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
 	"curdling/internal/dist"
+	"curdling/internal/lazyregexp"
 	"curdling/internal/marker"
 	"curdling/internal/version"
 )
@@ -328,7 +328,7 @@ func (i *inclusion) item(group string, item any) error {
 	return fmt.Errorf("the group %s has an item that is neither a requirement nor {include-group = \"NAME\"}", group)
 }
 
-var separators = regexp.MustCompile(`[-_.]+`)
+var separators = lazyregexp.New(`[-_.]+`)
 
 // normalGroup normalises a group's name as PEP 503 does a project's.
 func normalGroup(name string) string {

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
+
+	"curdling/internal/lazyregexp"
 )
 
 // scriptBlock is a block of inline metadata, as PEP 723 writes it.
-var scriptBlock = regexp.MustCompile(`(?m)^# /// ([a-zA-Z0-9-]+)\n((?:#(?:| .*)\n)+)# ///$`)
+var scriptBlock = lazyregexp.New(`(?m)^# /// ([a-zA-Z0-9-]+)\n((?:#(?:| .*)\n)+)# ///$`)
 
 // ReadScript gives the dependencies that a Python script states in its inline
 // metadata (PEP 723). A script without any is an error. Limit: 4 MiB.

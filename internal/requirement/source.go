@@ -7,13 +7,13 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"curdling/internal/dist"
+	"curdling/internal/lazyregexp"
 	"curdling/internal/marker"
 )
 
@@ -42,13 +42,13 @@ type Source struct {
 
 // What URLs begin with; the schemes of repositories are pip's.
 var (
-	repositoryURL = regexp.MustCompile(`^(?i)(git\+(?:https?|ssh|git|file)|hg\+(?:https?|ssh|static-http|file)|` +
+	repositoryURL = lazyregexp.New(`^(?i)(git\+(?:https?|ssh|git|file)|hg\+(?:https?|ssh|static-http|file)|` +
 		`svn\+(?:https?|ssh|svn|file)|bzr\+(?:https?|ssh|sftp|ftp|lp|file)):`)
-	archiveURL    = regexp.MustCompile(`^(?i)https?:`)
-	fileURL       = regexp.MustCompile(`^(?i)file:`)
-	bareVCS       = regexp.MustCompile(`^(?i)(git|hg|svn|bzr):`)
-	otherURL      = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]+:/|^(?:git|hg|svn|bzr)\+`) // two letters at least: not a drive
-	archiveEnding = regexp.MustCompile(`(?i).\.(?:whl|zip|tar|tar\.gz|tgz|tar\.bz2|tbz|tar\.xz|txz|tar\.lz|tlz|tar\.lzma)$`)
+	archiveURL    = lazyregexp.New(`^(?i)https?:`)
+	fileURL       = lazyregexp.New(`^(?i)file:`)
+	bareVCS       = lazyregexp.New(`^(?i)(git|hg|svn|bzr):`)
+	otherURL      = lazyregexp.New(`^[a-zA-Z][a-zA-Z0-9+.-]+:/|^(?:git|hg|svn|bzr)\+`) // two letters at least: not a drive
+	archiveEnding = lazyregexp.New(`(?i).\.(?:whl|zip|tar|tar\.gz|tgz|tar\.bz2|tbz|tar\.xz|txz|tar\.lz|tlz|tar\.lzma)$`)
 )
 
 func isURL(s string) bool {

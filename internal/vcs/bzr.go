@@ -7,14 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"curdling/internal/lazyregexp"
 )
 
 var bzr = system{
 	title:   "Breezy",
 	schemes: "http https bzr+ssh sftp ftp lp file",
-	commit:  regexp.MustCompile(`^[0-9]+(\.[0-9]+)*$`),
+	commit:  lazyregexp.New(`^[0-9]+(\.[0-9]+)*$`),
 	prepare: bzrPrepare, resolve: bzrResolve, fetch: bzrFetch,
 }
 

@@ -4,10 +4,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"curdling/internal/lazyregexp"
 )
 
 var git = system{
@@ -17,7 +18,7 @@ var git = system{
 	prepare: gitPrepare, resolve: gitResolve, fetch: gitFetch,
 }
 
-var gitCommit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+var gitCommit = lazyregexp.New(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 // credentialHelper answers git, which runs it by sh, with the credentials in
 // the variables.

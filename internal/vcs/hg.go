@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"curdling/internal/lazyregexp"
 )
 
 var hg = system{
@@ -17,7 +18,7 @@ var hg = system{
 	prepare: hgPrepare, resolve: hgResolve, fetch: hgFetch,
 }
 
-var hgCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
+var hgCommit = lazyregexp.New(`^[0-9a-f]{40}$`)
 
 func hgPrepare(j *job) error {
 	j.env = append(j.env, "HGPLAIN=+strictflags")

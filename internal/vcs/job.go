@@ -7,11 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"curdling/internal/lazyregexp"
 	"curdling/internal/process"
 	"curdling/internal/requirement"
 )
@@ -68,8 +68,8 @@ func (j *job) close() { _ = os.RemoveAll(j.work) }
 // hidden matches variables that choose another repository, ask somebody, trace
 // or translate; of git's and hg's own, all but what shown matches.
 var (
-	hidden = regexp.MustCompile(`^(GIT_|HG|SSH_ASKPASS|DISPLAY=|WAYLAND_DISPLAY=|LC_|LANGUAGE=|CURDLING_)`)
-	shown  = regexp.MustCompile(`^(GIT_(ASKPASS|EXEC_PATH|SSH|SSH_\w+|SSL_\w+|PROXY_\w+|HTTP_\w+|LFS_\w+|CONFIG_(NO)?SYSTEM|` +
+	hidden = lazyregexp.New(`^(GIT_|HG|SSH_ASKPASS|DISPLAY=|WAYLAND_DISPLAY=|LC_|LANGUAGE=|CURDLING_)`)
+	shown  = lazyregexp.New(`^(GIT_(ASKPASS|EXEC_PATH|SSH|SSH_\w+|SSL_\w+|PROXY_\w+|HTTP_\w+|LFS_\w+|CONFIG_(NO)?SYSTEM|` +
 		`CONFIG_GLOBAL|CONFIG_COUNT|CONFIG_(KEY|VALUE)_\d+)|HGRCPATH)=`)
 )
 
@@ -154,7 +154,7 @@ func (t *tail) Write(p []byte) (int, error) {
 }
 
 // userInURL matches credentials in what programs print.
-var userInURL = regexp.MustCompile(`://[^/@\s'"]*@`)
+var userInURL = lazyregexp.New(`://[^/@\s'"]*@`)
 
 // lastLines gives the last lines of what a program said, without secrets and
 // fit for a terminal. A line whose beginning was dropped could begin within a

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 
+	"curdling/internal/lazyregexp"
 	"curdling/internal/requirement"
 )
 
@@ -19,7 +19,7 @@ import (
 var (
 	withPassword = []string{"http", "https", "static-http", "ftp", "svn"}
 	withUser     = []string{"ssh", "svn+ssh", "bzr+ssh", "sftp"}
-	hostForm     = regexp.MustCompile(`^(?:[\pL\pN_][\pL\pN._-]*|\[[0-9a-fA-F:.]+\])(?::[0-9]+)?$`)
+	hostForm     = lazyregexp.New(`^(?:[\pL\pN_][\pL\pN._-]*|\[[0-9a-fA-F:.]+\])(?::[0-9]+)?$`)
 )
 
 // address is where a repository is, and who asks.

@@ -3,7 +3,8 @@ package vcs
 import (
 	"context"
 	"errors"
-	"regexp"
+
+	"curdling/internal/lazyregexp"
 )
 
 var svn = system{
@@ -13,7 +14,7 @@ var svn = system{
 	prepare: svnPrepare, resolve: svnResolve, fetch: svnFetch,
 }
 
-var svnCommit = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
+var svnCommit = lazyregexp.New(`^(0|[1-9][0-9]*)$`)
 
 func svnPrepare(j *job) error {
 	j.global = []string{"--non-interactive", "--no-auth-cache"}

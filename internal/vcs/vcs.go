@@ -26,10 +26,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"unicode"
 
+	"curdling/internal/lazyregexp"
 	"curdling/internal/requirement"
 )
 
@@ -44,7 +44,7 @@ type Checkout struct {
 type system struct {
 	title   string
 	schemes string // of its URLs
-	commit  *regexp.Regexp
+	commit  *lazyregexp.Regexp
 	prepare func(*job) error // sets options; runs nothing
 	resolve func(context.Context, *job) (string, error)
 	fetch   func(context.Context, *job) (string, error)
@@ -108,7 +108,7 @@ func (j *job) checked(commit string) (string, error) {
 }
 
 // fromVariables matches credentials that are none, but names of variables (PEP 610).
-var fromVariables = regexp.MustCompile(`^\$\{[A-Za-z0-9-_]+\}(:\$\{[A-Za-z0-9-_]+\})?$`)
+var fromVariables = lazyregexp.New(`^\$\{[A-Za-z0-9-_]+\}(:\$\{[A-Za-z0-9-_]+\})?$`)
 
 // PublicURL is what direct_url.json says of a repository (PEP 610): its URL
 // without credentials, except the user "git" and names of variables, as pip does.

@@ -3,10 +3,11 @@ package wheel
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
+
+	"curdling/internal/lazyregexp"
 )
 
 // EntryPoint is one line of entry_points.txt: name = module:attr. Its parts
@@ -16,8 +17,8 @@ type EntryPoint struct{ Name, Module, Attr string }
 
 var (
 	// Identifiers as Python's \w+ has them; extras are allowed and ignored.
-	entryValue  = regexp.MustCompile(`^([\pL\pN_]+(?:\.[\pL\pN_]+)*):([\pL\pN_]+(?:\.[\pL\pN_]+)*)\s*(?:\[[^\]]*\])?$`)
-	interpreter = regexp.MustCompile(`(?i)^(python|pypy)[0-9.]*[tdw]*(\.exe)?$`)
+	entryValue  = lazyregexp.New(`^([\pL\pN_]+(?:\.[\pL\pN_]+)*):([\pL\pN_]+(?:\.[\pL\pN_]+)*)\s*(?:\[[^\]]*\])?$`)
+	interpreter = lazyregexp.New(`(?i)^(python|pypy)[0-9.]*[tdw]*(\.exe)?$`)
 )
 
 // IsInterpreter tells whether a file in the scripts folder of an environment
