@@ -139,16 +139,22 @@ func (s *Server) local(r *http.Request) *http.Request {
 	if s.proxies != nil {
 		r = s.proxies.apply(r)
 	}
-	if s.prefix == "" {
+	path := s.within(r.URL.Path)
+	if len(path) == len(r.URL.Path) {
 		return r
 	}
-	if rest, ok := strings.CutPrefix(r.URL.Path, s.prefix); ok && strings.HasPrefix(rest, "/") {
-		stripped, u := *r, *r.URL
-		u.Path, u.RawPath = rest, strings.TrimPrefix(u.RawPath, s.prefix)
-		stripped.URL = &u
-		return &stripped
+	stripped, u := *r, *r.URL
+	u.Path, u.RawPath = path, strings.TrimPrefix(u.RawPath, s.prefix)
+	stripped.URL = &u
+	return &stripped
+}
+
+// within gives a path without the prefix.
+func (s *Server) within(path string) string {
+	if rest, ok := strings.CutPrefix(path, s.prefix); ok && strings.HasPrefix(rest, "/") {
+		return rest
 	}
-	return r
+	return path
 }
 
 // outward puts the prefix before the paths in headers.

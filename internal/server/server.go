@@ -35,12 +35,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +50,7 @@ import (
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
+	"curdling/internal/lane"
 	"curdling/internal/mirror"
 )
 
@@ -269,7 +272,8 @@ func (s *Server) dispatch(path string, m methods) http.Handler {
 
 // ServeHTTP answers a request and tells the log.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer := &response{ResponseWriter: w, control: *http.NewResponseController(w), stall: s.stall, begun: time.Now(), prefix: s.prefix, peer: r.RemoteAddr, route: s.metrics.other}
+	answer := responses.Get().(*response)
+	*answer = response{ResponseWriter: w, control: *http.NewResponseController(w), stall: s.stall, begun: time.Now(), prefix: s.prefix, peer: r.RemoteAddr, route: s.metrics.other}
 	answer.Header()["X-Content-Type-Options"] = nosniff
 	r = s.local(r)
 	s.answer(answer, r)
@@ -278,7 +282,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.access {
 		s.logRequest(answer, r, took)
 	}
+	*answer = response{} // nobody writes to it after this, and who panics keeps it
+	responses.Put(answer)
 }
+
+var responses = sync.Pool{New: func() any { return new(response) }}
 
 func (s *Server) answer(w *response, r *http.Request) {
 	if s.pace != nil {
@@ -291,7 +299,7 @@ func (s *Server) answer(w *response, r *http.Request) {
 		_ = movedTo(w, r, "/")
 		return
 	}
-	d := s.direct(r)
+	d := s.direct(r.Method, r.URL.Path)
 	if d == nil {
 		s.handler.ServeHTTP(w, r)
 		return
@@ -321,17 +329,24 @@ type direct struct {
 }
 
 // direct gives the handler of a project's page or a file, which are most of what is asked for; nil for all else.
-func (s *Server) direct(r *http.Request) *direct {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+func (s *Server) direct(method, path string) *direct {
+	if method != http.MethodGet && method != http.MethodHead {
 		return nil
 	}
-	if name, ok := strings.CutPrefix(r.URL.Path, "/p/"); ok && name != "" && strings.IndexByte(name, '/') < 0 {
+	if name, ok := strings.CutPrefix(path, "/p/"); ok && name != "" && strings.IndexByte(name, '/') < 0 {
 		return &s.file
 	}
-	if name, ok := strings.CutPrefix(r.URL.Path, "/simple/"); ok && strings.IndexByte(name, '/') == len(name)-1 && len(name) > 1 {
+	if name, ok := strings.CutPrefix(path, "/simple/"); ok && strings.IndexByte(name, '/') == len(name)-1 && len(name) > 1 {
 		return &s.simplePage
 	}
 	return nil
+}
+
+// atHand tells whether a request is for what is found without the mux and without an upstream.
+func (s *Server) atHand(r *http.Request) bool {
+	path := s.within(r.URL.Path)
+	d := s.direct(r.Method, path)
+	return d != nil && (s.mirror == nil || d == &s.file && s.catalog.File(path[len("/p/"):]) != nil)
 }
 
 // Serve accepts connections until ctx is done, then finishes what is in flight,
@@ -345,12 +360,13 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		WriteTimeout:      s.stall, // put off as long as something moves
 		MaxHeaderBytes:    s.maxHeader,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          s.errorLog(),
 	}
+	fast := lane.New(listener, s.laneConfig())
 	failed := make(chan error, 1)
 	go func() {
 		if s.cert == nil {
-			failed <- h.Serve(listener)
+			failed <- h.Serve(fast)
 			return
 		}
 		h.TLSConfig = s.cert.config()
@@ -372,11 +388,22 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	if err := h.Shutdown(bounded); err != nil {
+	err := h.Shutdown(bounded)
+	_ = fast.Close() // is closed already, but under TLS
+	if err = errors.Join(err, fast.Wait(bounded)); err != nil {
 		return errors.Join(err, h.Close())
 	}
 	return nil
 }
+
+func (s *Server) laneConfig() lane.Config {
+	return lane.Config{
+		Handler: s, Takes: s.atHand, ErrorLog: s.errorLog(),
+		HeadTimeout: headerTimeout, IdleTimeout: idleTimeout, WriteTimeout: s.stall,
+	}
+}
+
+func (s *Server) errorLog() *log.Logger { return slog.NewLogLogger(s.log.Handler(), slog.LevelDebug) }
 
 // protocols are HTTP/1.1 and HTTP/2, the second also without TLS for clients that know it is spoken (h2c).
 func protocols() *http.Protocols {
