@@ -175,10 +175,12 @@ func (l *Listener) Wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// transport is a connection that can send files as the kernel does it.
+// transport is what net/http asks of a connection: that it can send files as the kernel does
+// it, and end what it sends while it reads on.
 type transport interface {
 	net.Conn
 	io.ReaderFrom
+	CloseWrite() error
 }
 
 // What a connection does. An idle one may be closed by others.

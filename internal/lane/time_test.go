@@ -19,6 +19,7 @@ import (
 type pipe struct{ net.Conn }
 
 func (p pipe) ReadFrom(r io.Reader) (int64, error) { return io.Copy(struct{ io.Writer }{p}, r) }
+func (p pipe) CloseWrite() error                   { return nil }
 func (p pipe) RemoteAddr() net.Addr                { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 81} }
 
 // dialed gives a client's end of a connection to a lane with this handler.

@@ -160,6 +160,7 @@ func (l *loop) Read(p []byte) (int, error) {
 func (l *loop) Write(p []byte) (int, error)         { return len(p), nil }
 func (l *loop) ReadFrom(r io.Reader) (int64, error) { return io.Copy(io.Discard, r) }
 func (l *loop) Close() error                        { close(l.closed); return nil }
+func (l *loop) CloseWrite() error                   { return nil }
 func (l *loop) RemoteAddr() net.Addr                { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 func (l *loop) SetReadDeadline(t time.Time) error   { return nil }
 func (l *loop) SetWriteDeadline(t time.Time) error  { return nil }
