@@ -98,6 +98,20 @@ func (m *Mirror) Page(ctx context.Context, name dist.Name) (page *Page, stale bo
 	return nil, false, e.err
 }
 
+// Knows tells that Page answers for a name without waiting for an upstream.
+func (m *Mirror) Knows(name dist.Name) bool {
+	if m.offline || m.isPrivate(name, m.catalog.Project(name) != nil) {
+		return true
+	}
+	e := m.pages.peek(name)
+	if e == nil {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return m.now().Before(e.expires)
+}
+
 // look gives the flight that is to be waited for, or nil.
 func (m *Mirror) look(e *entry) *flight {
 	e.mu.Lock()
@@ -253,6 +267,13 @@ func (p *projects) get(name dist.Name) *entry {
 		p.order.MoveToFront(e.element)
 	}
 	return e
+}
+
+// peek is get for who asks for nothing; nil where there is no entry.
+func (p *projects) peek(name dist.Name) *entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.byName[name]
 }
 
 // weigh counts an entry's new page, nil for none.

@@ -47,16 +47,26 @@ func TestPageIsKept(t *testing.T) {
 	up := newOther(t, map[string][]published{"flask": {flask1, flask2}})
 	dir := t.TempDir()
 	s := newSite(t, dir, mirror.Config{}, up)
+	knows := func(want bool, name dist.Name) {
+		t.Helper()
+		if got := s.Knows(name); got != want {
+			t.Errorf("%s is known: %v", name, got)
+		}
+	}
+	knows(false, "flask")
 	for range 3 {
 		s.check(t, "flask", flask1.name, flask2.name)
+		knows(true, "flask")
 	}
 	s.check(t, "none")
+	knows(true, "none")
 	s.check(t, "none")
 	if a, b := up.count("/flask/"), up.count("/none/"); a != 1 || b != 1 {
 		t.Errorf("asked %d and %d times", a, b)
 	}
 	up.set(func() { up.pages["flask"] = append(up.pages["flask"], flask9) })
 	s.forward(11 * time.Minute)
+	knows(false, "flask")
 	s.check(t, "none")
 	if b := up.count("/none/"); b != 2 {
 		t.Errorf("the name that nobody knew was asked for %d times", b)

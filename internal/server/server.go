@@ -342,11 +342,17 @@ func (s *Server) direct(method, path string) *direct {
 	return nil
 }
 
-// atHand tells whether a request is for what is found without the mux and without an upstream.
+// atHand tells whether a request is for what is found without the mux, and without waiting for an upstream.
 func (s *Server) atHand(r *http.Request) bool {
 	path := s.within(r.URL.Path)
 	d := s.direct(r.Method, path)
-	return d != nil && (s.mirror == nil || d == &s.file && s.catalog.File(path[len("/p/"):]) != nil)
+	switch {
+	case d == nil || s.mirror == nil:
+		return d != nil
+	case d == &s.file:
+		return s.catalog.File(strings.TrimPrefix(path, "/p/")) != nil
+	}
+	return s.mirror.Knows(dist.Name(strings.TrimSuffix(strings.TrimPrefix(path, "/simple/"), "/")))
 }
 
 // Serve accepts connections until ctx is done, then finishes what is in flight,
