@@ -399,6 +399,15 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
+func BenchmarkNegotiate(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() { // what pip accepts
+		if got := Negotiate("application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"); got != TypeJSON {
+			b.Fatal(got)
+		}
+	}
+}
+
 func BenchmarkRender(b *testing.B) {
 	p := bigPage(b, 4000)
 	for name, contentType := range map[string]string{"json": TypeJSON, "html": TypeHTML} {

@@ -141,3 +141,14 @@ func BenchmarkMetadata(b *testing.B) {
 }
 
 func BenchmarkHome(b *testing.B) { benchmark(b, options{}, "/", 200) }
+
+// BenchmarkChoice is what a client's headers ask for, as it is remembered.
+func BenchmarkChoice(b *testing.B) {
+	var c choices
+	b.ReportAllocs()
+	for b.Loop() {
+		if got, ok := c.of(wish{index.TypeJSON + ", text/html; q=0.01", "gzip, deflate, zstd"}); !ok || got != (choice{formJSON, zstandard}) {
+			b.Fatal(got, ok)
+		}
+	}
+}
