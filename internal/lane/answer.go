@@ -29,6 +29,7 @@ type answer struct {
 	written int64   // of the body
 	out     *[]byte // what was not sent yet
 	body    []byte  // with the header still open, as the length is not known
+	chunked bool    // it never will be
 	failed  error   // of the connection
 	close   bool    // after this answer
 	parts   [2][]byte
@@ -38,7 +39,7 @@ type answer struct {
 // begin makes it the answer of the next request.
 func (a *answer) begin() {
 	clear(a.header)
-	a.status, a.length, a.written, a.failed, a.body = 0, -1, 0, nil, nil
+	a.status, a.length, a.written, a.failed, a.body, a.chunked = 0, -1, 0, nil, nil, false
 	a.close = a.c.request.Close
 	a.out = outs.Get().(*[]byte)
 }
@@ -48,7 +49,10 @@ func (a *answer) finish() bool {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
-	if a.length < 0 {
+	switch {
+	case a.chunked:
+		*a.out = append(*a.out, "0\r\n\r\n"...)
+	case a.length < 0:
 		if a.bodyAllowed() && (a.written > 0 || !a.isHead()) {
 			*a.out = appendLength(*a.out, a.written)
 		}
@@ -56,7 +60,7 @@ func (a *answer) finish() bool {
 		if !a.isHead() {
 			a.send(a.body)
 		}
-	} else if a.written != a.length && a.bodyAllowed() && !a.isHead() {
+	case a.written != a.length && a.bodyAllowed() && !a.isHead():
 		a.close = true // the client must not take what comes next for the rest
 	}
 	a.flush()
@@ -138,10 +142,12 @@ func (a *answer) Write(p []byte) (int, error) {
 	case a.length >= 0 && a.written > a.length:
 		return 0, http.ErrContentLength
 	case a.isHead():
-	case a.length < 0:
+	case a.length >= 0:
+		a.send(p)
+	case !a.chunked && len(a.body)+len(p) <= joined:
 		a.body = append(a.body, p...)
 	default:
-		a.send(p)
+		a.chunk(p)
 	}
 	if a.failed != nil {
 		return 0, a.failed
@@ -181,6 +187,20 @@ func (a *answer) send(p []byte) {
 		_, a.failed = a.buffers.WriteTo(a.c.transport)
 	}
 	*a.out = (*a.out)[:0]
+}
+
+// chunk sends a part of a body that is too long to wait for its length (RFC 9112, 7.1).
+func (a *answer) chunk(p []byte) {
+	if !a.chunked {
+		a.chunked = true
+		*a.out = append(*a.out, "Transfer-Encoding: chunked\r\n\r\n"...)
+		if len(a.body) > 0 {
+			a.chunk(a.body)
+		}
+	}
+	*a.out = append(strconv.AppendInt(*a.out, int64(len(p)), 16), "\r\n"...)
+	a.send(p)
+	*a.out = append(*a.out, "\r\n"...)
 }
 
 func (a *answer) flush() {

@@ -10,9 +10,9 @@
 // http.Server that accepts from the Listener, for good. So there is one server that
 // judges odd requests, and none is judged twice.
 //
-// The handler's answer is the one that net/http would send, but that an answer
-// without Content-Length is kept until its end, and then has one. Informational
-// answers (1xx) are not sent. The request's context is never done.
+// The handler's answer is the one that net/http would send, but that the length of more
+// than 2 kB without Content-Length may be found, that no Content-Type is guessed, and that
+// informational answers (1xx) are not sent. The request's context is never done.
 //
 // An answer is one write, header and body together; the parsed head is kept for
 // the next request of the connection, which often has the same fields. Files go by the

@@ -134,6 +134,10 @@ var kinds = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.Set("Content-Length", strconv.Itoa(len(large)))
 		}
 		fmt.Fprint(w, large)
+	case "/chunks":
+		for i := range 40 {
+			fmt.Fprint(w, large[:i*200])
+		}
 	case "/parts":
 		h.Set("Content-Length", "6")
 		fmt.Fprint(w, "one")
@@ -229,7 +233,8 @@ func replies(b []byte) (all []reply, err error) {
 		}
 		chunked := h.Get("Transfer-Encoding") != ""
 		var body io.Reader = r.R
-		switch length, _ := strconv.ParseInt(h.Get("Content-Length"), 10, 64); {
+		length, _ := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
+		switch {
 		case h.Get("Of") == http.MethodHead, strings.Contains(status, " 304 "), strings.Contains(status, " 204 "), strings.Contains(status, " 100 "):
 			body = strings.NewReader("")
 		case chunked:
@@ -239,7 +244,7 @@ func replies(b []byte) (all []reply, err error) {
 			body = io.LimitReader(r.R, length)
 		}
 		content, err := io.ReadAll(body)
-		if h.Get("Of") != http.MethodHead {
+		if h.Get("Of") != http.MethodHead || length > 2048 { // when net/http no more looks for the length
 			h.Del("Content-Length")
 		}
 		all = append(all, reply{status, h, string(content)})
@@ -333,7 +338,7 @@ var streams = []string{
 func TestStreams(t *testing.T) {
 	p := newPair(t)
 	all := streams
-	for _, kind := range []string{"none", "status", "unchanged", "nothing", "known", "unknown", "parts", "early", "copied", "broken", "split", "last", "dated", "late", "abort"} {
+	for _, kind := range []string{"none", "status", "unchanged", "nothing", "known", "unknown", "chunks", "parts", "early", "copied", "broken", "split", "last", "dated", "late", "abort"} {
 		for _, method := range []string{"GET", "HEAD"} {
 			all = append(all, method+" /"+kind+ask+method+" /"+kind+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 		}
