@@ -165,27 +165,50 @@ func (l *loop) RemoteAddr() net.Addr                { return &net.TCPAddr{IP: ne
 func (l *loop) SetReadDeadline(t time.Time) error   { return nil }
 func (l *loop) SetWriteDeadline(t time.Time) error  { return nil }
 
+// hotRequests are what is asked for most.
+func hotRequests(tb testing.TB) (s *site, requests map[string]string) {
+	small := wheeltest.Wheel{Name: "flask", Version: "3.0", Files: map[string]string{"flask.py": noise(20_000)}}
+	s = newSite(tb, options{}, small, oldFlask, zope)
+	s.Server.log, s.access = quiet, false
+	page := "GET /simple/flask/ HTTP/1.1\r\nHost: x\r\nAccept: " + index.TypeJSON + "\r\n"
+	tag := s.get("/simple/flask/", "Accept", index.TypeJSON).Header.Get("Etag")
+	return s, map[string]string{
+		"page":      page + "\r\n",
+		"unchanged": page + "If-None-Match: " + tag + "\r\n\r\n",
+		"wheel":     "GET /p/" + small.Filename() + " HTTP/1.1\r\nHost: x\r\n\r\n",
+	}
+}
+
+// repeat has a server answer one request n times, on one connection.
+func (s *site) repeat(request string, n int) {
+	conn := &loop{request: []byte(request), left: n, closed: make(chan struct{})}
+	listener := loopListener{make(chan net.Conn)}
+	l := lane.New(listener, s.laneConfig())
+	go func() { _, _ = l.Accept() }()
+	listener.conns <- conn
+	<-conn.closed
+	l.Close()
+}
+
+// TestLaneAllocates: nothing is allocated for what is asked for most.
+func TestLaneAllocates(t *testing.T) {
+	s, requests := hotRequests(t)
+	for name, request := range requests {
+		const n = 3000
+		// The race detector has pools forget a quarter.
+		if each := testing.AllocsPerRun(1, func() { s.repeat(request, n) }) / n; each >= 1 {
+			t.Errorf("%s: %.2f allocations for each request", name, each)
+		}
+	}
+}
+
 // BenchmarkLane is what a request costs from the read of its bytes to the write of the answer's, without either.
 func BenchmarkLane(b *testing.B) {
-	small := wheeltest.Wheel{Name: "flask", Version: "3.0", Files: map[string]string{"flask.py": noise(20_000)}}
-	s := newSite(b, options{}, small, oldFlask, zope)
-	s.Server.log, s.access = quiet, false
-	page := s.do(http.MethodGet, "/simple/flask/", nil, "Accept", index.TypeJSON)
-	for _, test := range []struct{ name, request string }{
-		{"page", "GET /simple/flask/ HTTP/1.1\r\nHost: x\r\nAccept: " + index.TypeJSON + "\r\n\r\n"},
-		{"unchanged", "GET /simple/flask/ HTTP/1.1\r\nHost: x\r\nAccept: " + index.TypeJSON + "\r\nIf-None-Match: " + page.Header.Get("Etag") + "\r\n\r\n"},
-		{"wheel", "GET /p/" + small.Filename() + " HTTP/1.1\r\nHost: x\r\n\r\n"},
-	} {
-		b.Run(test.name, func(b *testing.B) {
-			conn := &loop{request: []byte(test.request), left: b.N, closed: make(chan struct{})}
-			listener := loopListener{make(chan net.Conn)}
-			l := lane.New(listener, s.laneConfig())
-			go func() { _, _ = l.Accept() }()
+	s, requests := hotRequests(b)
+	for name, request := range requests {
+		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			b.ResetTimer()
-			listener.conns <- conn
-			<-conn.closed
-			l.Close()
+			s.repeat(request, b.N)
 		})
 	}
 }
