@@ -158,7 +158,10 @@ func (c *Catalog) follow(ctx context.Context, changed <-chan string) {
 
 // reconcile lists the store, drops what is gone, and gives what is new or changed.
 func (c *Catalog) reconcile(ctx context.Context) (fresh []store.Info, err error) {
-	there := make(map[string]bool, c.Stats().Files)
+	c.mu.RLock()
+	known := len(c.files) + len(c.sidecars) + len(c.ignored)
+	c.mu.RUnlock()
+	there := make(map[string]bool, known) // of use where anything can be gone
 	for info, err := range c.store.List(ctx, "") {
 		if err != nil {
 			return nil, err
@@ -168,10 +171,15 @@ func (c *Catalog) reconcile(ctx context.Context) (fresh []store.Info, err error)
 			info = store.Info{Key: folder + "/"}
 			c.ignore(info, errors.New("a folder; only files directly in the store are served"))
 		}
-		there[info.Key] = true
+		if known > 0 {
+			there[info.Key] = true
+		}
 		if !nested && !c.seen(info) {
 			fresh = append(fresh, info)
 		}
+	}
+	if known == 0 {
+		return fresh, nil
 	}
 	c.mu.Lock()
 	var gone []string
