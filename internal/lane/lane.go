@@ -37,9 +37,10 @@ const MaxHead = 4 << 10
 
 // Config says what the lane does. No field may be zero.
 type Config struct {
+	// Handler answers, as an http.Server's would. It neither changes the request nor keeps it after its answer: the
+	// connection's next one is made of it.
 	Handler http.Handler
 	// Takes tells whether a plain request is answered in the lane. It changes nothing, and does not wait.
-	// Its request is the handler's; neither may be kept after it is answered.
 	Takes func(*http.Request) bool
 
 	HeadTimeout  time.Duration // until the first request of a connection
