@@ -45,7 +45,10 @@ PROJECTS = {
 }
 REQUIRED = ["setuptools", "wheel", "pycparser"]
 # Whose own build does not work on a system, by itself, and why.
-ALONE = {("bookworm, musl", "psycopg2"): "links Debian's libpq, which is for glibc"}
+ALONE = {("bookworm, musl", "psycopg2"): "links Debian's libpq, which is for glibc",
+         ("bookworm, musl", "made-cxx"): "links Debian's libstdc++, which is for glibc"}
+# Whose wheel itself refuses at run time what its files do not tell.
+JUDGES = {"pycurl": "refuses a libcurl older than the one of its build"}
 OWN = ["docopt", "psutil", "tornado"]  # for which the systems' own Pythons are asked, too
 
 HEAD = "#define PY_SSIZE_T_CLEAN\n#include <Python.h>\n"
@@ -294,6 +297,8 @@ def use(system, url, project, wheel, builder):
     why = re.search(r"(?:is left out|does not work on this machine).*?why=(\"[^\"]*\"|\S+)", log)
     if source.startswith(url):
         failed = system.imports(project)
+        if failed and project in JUDGES:
+            return f"used, fails: it {JUDGES[project]}", True
         return ("used" if not failed else f"**USED, FAILS**: {failed}"), not failed
     shared = system.python == builder.python
     reason = why[1].strip('"') if why else "nothing was built" if not wheel else "its tags" if shared else "for another Python"

@@ -131,11 +131,11 @@ func (s *session) retagged(old dist.File, py *python.Interpreter, needs fit.Need
 }
 
 // keepSystems takes out of a record's needs the libraries that this machine, which built the wheel, has not: they come with other
-// wheels, whatever machine installs it.
+// wheels, whatever machine installs it. No wheel brings another C library.
 func (s *session) keepSystems(py *python.Interpreter, needs fit.Needs) {
 	for _, f := range needs.Files {
 		for _, lack := range s.host.Lacks(needs, fit.Place{Arch: f.Machine, Python: py.Executable}) {
-			if lack.Version == "" {
+			if lack.Version == "" && !lack.Libc {
 				delete(f.Libraries, lack.Library)
 			}
 		}

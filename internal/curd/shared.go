@@ -122,6 +122,9 @@ func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built inde
 	}
 	f.URL, f.SHA256, f.Size = c.shown+"/p/"+f.Filename, built.SHA256, built.Size
 	f.BuiltFrom, f.BuildKey = r.source, r.key()
+	if why, ok := s.unfit.Load(f.URL); ok { // it was listed, and its wheel did not do
+		return b, why.(string), nil
+	}
 	if !record.IsHash(f.SHA256) {
 		return b, "its hash is not told", nil
 	}
