@@ -1,0 +1,279 @@
+// Package s3 is a store in a bucket of an S3-compatible object store: a key is the name of an object
+// below a prefix.
+//
+// Every race is decided by the bucket: a file is one PUT of known size with If-None-Match: *, which makes
+// a whole object or none, where none is. So no file is larger than [MaxFile], which is what one PUT may bring.
+// What goes over the network can end without an answer: then Create looks whether the object that is there is
+// the one that it sent, and where even that is not answered its error leaves open whether the file is held.
+package s3
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"curdling/internal/store"
+)
+
+// MaxFile is the largest file, in bytes: what S3 takes in one PUT.
+const MaxFile = 5 << 30
+
+// putMark is the name of the metadata that marks each PUT.
+const putMark = "Curdling-Put"
+
+// Store is a bucket, or what lies below a prefix of its names. Make one with [Open].
+type Store struct {
+	client minio.Core
+	bucket string
+	prefix string // "" or ends with a slash
+
+	transport *http.Transport
+}
+
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Swapper = (*Store)(nil)
+)
+
+// Close closes the connections that nobody uses.
+func (s *Store) Close() { s.transport.CloseIdleConnections() }
+
+// String is the URL of the place.
+func (s *Store) String() string {
+	return "s3://" + strings.TrimSuffix(s.bucket+"/"+s.prefix, "/")
+}
+
+// object gives the name of a key's object.
+func (s *Store) object(key string) (string, error) {
+	return s.prefix + key, store.CheckKey(key)
+}
+
+// Open asks for the file at once. Reading goes on where a connection breaks, and ends with an error where
+// the object is gone by then. The reader needs ctx as long as it is read.
+func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, store.Info, error) {
+	object, err := s.object(key)
+	if err != nil {
+		return nil, store.Info{}, err
+	}
+	body, info, err := s.get(ctx, object, "", 0)
+	if err != nil {
+		return nil, store.Info{}, s.failed("open", key, err)
+	}
+	r := &reader{size: info.Size, body: body, get: func(offset int64) (io.ReadCloser, error) {
+		body, _, err := s.get(ctx, object, info.ETag, offset)
+		if err != nil {
+			return nil, s.failed("read", key, err)
+		}
+		return body, nil
+	}}
+	return r, store.Info{Key: key, Size: info.Size, ModTime: whole(info.LastModified)}, nil
+}
+
+// get asks for an object from offset on; it must have that ETag, unless that is "".
+func (s *Store) get(ctx context.Context, object, etag string, offset int64) (io.ReadCloser, minio.ObjectInfo, error) {
+	var o minio.GetObjectOptions
+	if offset > 0 {
+		if err := o.SetRange(offset, 0); err != nil {
+			return nil, minio.ObjectInfo{}, err
+		}
+	}
+	if etag != "" {
+		if err := o.SetMatchETag(etag); err != nil {
+			return nil, minio.ObjectInfo{}, err
+		}
+	}
+	body, info, _, err := s.client.GetObject(ctx, s.bucket, object, o)
+	return body, info, err
+}
+
+// whole cuts a time to seconds, which is all that some answers tell.
+func whole(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
+// Create sends the file, again and again where that may help and r is an [io.Seeker], as long as ctx allows.
+func (s *Store) Create(ctx context.Context, key string, r io.Reader, size int64) error {
+	object, err := s.object(key)
+	if err != nil {
+		return err
+	}
+	if size < 0 || size > MaxFile {
+		return fmt.Errorf("%s: %d bytes, a bucket takes up to %d", key, size, int64(MaxFile))
+	}
+	o := put()
+	o.SetMatchETagExcept("*")
+	start := int64(0)
+	seeker, again := r.(io.Seeker)
+	if again {
+		if start, err = seeker.Seek(0, io.SeekCurrent); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		body := &exact{ctx: ctx, r: r, left: size}
+		if err = body.begin(); err == nil {
+			_, err = s.client.Client.PutObject(ctx, s.bucket, object, body, size, o)
+		}
+		switch {
+		case body.err != nil:
+			return fmt.Errorf("%s: %w", key, body.err)
+		case err == nil:
+			return nil
+		case isTaken(err) && attempt > 1 && s.isMine(ctx, object, o):
+			return nil // the answer was lost
+		case !again || !passing(err) || !pause(ctx, attempt):
+			return s.failed("create", key, err)
+		}
+		if _, err := seeker.Seek(start, io.SeekStart); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+}
+
+// put gives the options of a PUT that can be known again.
+func put() minio.PutObjectOptions {
+	return minio.PutObjectOptions{DisableMultipart: true, UserMetadata: map[string]string{putMark: rand.Text()}}
+}
+
+// isMine tells whether the object is what a PUT with these options sent.
+func (s *Store) isMine(ctx context.Context, object string, o minio.PutObjectOptions) bool {
+	info, err := s.client.StatObject(ctx, s.bucket, object, minio.StatObjectOptions{})
+	return err == nil && info.UserMetadata[putMark] == o.UserMetadata[putMark]
+}
+
+// maxAttempts is how often Create sends a file at the most, over about half a minute.
+const maxAttempts = 8
+
+// pause waits longer after each attempt, and tells whether a further one may follow.
+func pause(ctx context.Context, attempt int) bool {
+	if attempt == maxAttempts {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(100 * time.Millisecond << attempt):
+		return true
+	}
+}
+
+// List asks for a thousand names at a time.
+func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Info, error] {
+	return func(yield func(store.Info, error) bool) {
+		if prefix != "" {
+			if err := store.CheckKey(strings.TrimSuffix(prefix, "/")); err != nil {
+				yield(store.Info{}, err)
+				return
+			}
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		for o := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true}) {
+			err := o.Err
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			if err != nil {
+				yield(store.Info{}, s.failed("list", prefix, err))
+				return
+			}
+			key := strings.TrimPrefix(o.Key, s.prefix)
+			if store.CheckKey(key) != nil { // nothing of ours
+				continue
+			}
+			if !yield(store.Info{Key: key, Size: o.Size, ModTime: whole(o.LastModified)}, nil) {
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			yield(store.Info{}, context.Cause(ctx))
+		}
+	}
+}
+
+// Remove looks for the object first, as S3 deletes what is not there as well. Of several at once more than one may succeed.
+func (s *Store) Remove(ctx context.Context, key string) error {
+	object, err := s.object(key)
+	if err != nil {
+		return err
+	}
+	if _, err := s.client.StatObject(ctx, s.bucket, object, minio.StatObjectOptions{}); err != nil {
+		return s.failed("remove", key, err)
+	}
+	return s.failed("remove", key, s.client.RemoveObject(ctx, s.bucket, object, minio.RemoveObjectOptions{}))
+}
+
+// Swap sends content on the condition that the object is still the one that was just seen to be old.
+func (s *Store) Swap(ctx context.Context, key string, old, content []byte) error {
+	object, err := s.object(key)
+	if err != nil {
+		return err
+	}
+	body, info, err := s.get(ctx, object, "", 0)
+	if err != nil {
+		return s.failed("swap", key, err)
+	}
+	held, err := io.ReadAll(io.LimitReader(body, int64(len(old))+1))
+	body.Close()
+	if err != nil {
+		return s.failed("swap", key, err)
+	}
+	if !bytes.Equal(held, old) {
+		return s.failed("swap", key, store.ErrChanged)
+	}
+	o := put()
+	o.SetMatchETag(info.ETag)
+	_, err = s.client.Client.PutObject(ctx, s.bucket, object, bytes.NewReader(content), int64(len(content)), o)
+	if isTaken(err) && s.isMine(ctx, object, o) {
+		return nil // an answer was lost, and it was sent again
+	}
+	return s.failed("swap", key, err)
+}
+
+// failed says what was done with which key, and makes of what the bucket answered an error of fs where there is one.
+func (s *Store) failed(op, key string, err error) error {
+	said := minio.ToErrorResponse(err)
+	switch {
+	case err == nil:
+		return nil
+	case said.Code == "NoSuchBucket":
+		err = fmt.Errorf("there is no bucket %s (or these credentials do not show it)", s.bucket)
+	case op == "swap" && (isTaken(err) || said.Code == "NoSuchKey"):
+		err = store.ErrChanged
+	case said.Code == "NoSuchKey" || said.StatusCode == http.StatusNotFound:
+		err = fs.ErrNotExist
+	case op == "create" && isTaken(err):
+		err = fs.ErrExist
+	case said.Code == "InsufficientStorage" || said.StatusCode == http.StatusInsufficientStorage || said.Code == "XMinioStorageFull":
+		err = fmt.Errorf("%w: %w", store.ErrFull, err)
+	}
+	return &fs.PathError{Op: op, Path: s.String() + "/" + key, Err: err}
+}
+
+// isTaken tells that an object was there where none had to be.
+func isTaken(err error) bool {
+	return minio.ToErrorResponse(err).StatusCode == http.StatusPreconditionFailed
+}
+
+// passing tells that it may help to ask again.
+func passing(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	switch said := minio.ToErrorResponse(err); {
+	case said.StatusCode == 0: // of the network
+		return true
+	case said.Code == "ConditionalRequestConflict", said.Code == "OperationAborted": // two at the same instant
+		return true
+	default:
+		return said.StatusCode >= 500 || said.StatusCode == http.StatusTooManyRequests || said.StatusCode == http.StatusRequestTimeout
+	}
+}
