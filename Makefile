@@ -38,7 +38,7 @@ FUZZTIME ?= 10s
 LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
-.PHONY: build demo test race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit check-systems \
+.PHONY: build demo test test-s3 race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit check-systems \
 	check-page check-image bench bench-catalog bench-server bench-client bench-ci bench-fleet man vectors \
 	wheels wheels-test release release-check clean
 
@@ -54,6 +54,17 @@ test:
 
 race:
 	$(GO) test -race ./...
+
+# One S3 server is small and quick to build, the other is what many run: S3_SERVERS=versitygw leaves it out.
+S3_SERVERS ?= versitygw minio
+test-s3: $(S3_SERVERS:%=$(TOOLS)/%)
+	$(foreach s,$(S3_SERVERS),CURDLING_$(shell echo $(s) | tr a-z A-Z)=$(TOOLS)/$(s)) $(GO) test -count=1 -v -run TestRealServers ./internal/store/s3
+
+$(TOOLS)/versitygw:
+	GOBIN=$(TOOLS) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+$(TOOLS)/minio:
+	GOBIN=$(TOOLS) $(GO) install github.com/minio/minio@latest
 
 check: fmt lint cross race
 
