@@ -166,10 +166,25 @@ func outward(h http.Header, prefix string) {
 	}
 }
 
+// Cache-Control where nobody has to say who he is: of what never changes, and of what caches may keep as long as they
+// ask each time whether it is still right.
+const (
+	forEver  = "public, max-age=31536000, immutable"
+	eachTime = "public, max-age=0, must-revalidate"
+)
+
+// private are these where somebody has to; shared by all answers, and never changed. What else is public is made so each time.
+var private = map[string][]string{
+	forEver:  {"private, max-age=31536000, immutable"},
+	eachTime: {"private, max-age=0, must-revalidate"},
+}
+
 // makePrivate keeps what somebody had to say who he is for from caches that others share.
 func makePrivate(h http.Header) {
 	if control := h["Cache-Control"]; len(control) == 1 {
-		if rest, ok := strings.CutPrefix(control[0], "public"); ok {
+		if value, ok := private[control[0]]; ok {
+			h["Cache-Control"] = value
+		} else if rest, ok := strings.CutPrefix(control[0], "public"); ok {
 			h["Cache-Control"] = []string{"private" + rest}
 		}
 	}

@@ -165,17 +165,21 @@ func (l *loop) RemoteAddr() net.Addr                { return &net.TCPAddr{IP: ne
 func (l *loop) SetReadDeadline(t time.Time) error   { return nil }
 func (l *loop) SetWriteDeadline(t time.Time) error  { return nil }
 
-// hotRequests are what is asked for most.
-func hotRequests(tb testing.TB) (s *site, requests map[string]string) {
+// hotRequests are what is asked for most, where everybody may and where one has to say who he is.
+func hotRequests(tb testing.TB, closed bool) (s *site, requests map[string]string) {
 	small := wheeltest.Wheel{Name: "flask", Version: "3.0", Files: map[string]string{"flask.py": noise(20_000)}}
-	s = newSite(tb, options{}, small, oldFlask, zope)
+	s = newSite(tb, options{users: closed}, small, oldFlask, zope)
 	s.Server.log, s.access = quiet, false
-	page := "GET /simple/flask/ HTTP/1.1\r\nHost: x\r\nAccept: " + index.TypeJSON + "\r\n"
-	tag := s.get("/simple/flask/", "Accept", index.TypeJSON).Header.Get("Etag")
+	fields := "Host: x\r\n"
+	if closed {
+		fields += "Authorization: " + alice + "\r\n"
+	}
+	page := "GET /simple/flask/ HTTP/1.1\r\nAccept: " + index.TypeJSON + "\r\n" + fields
+	tag := s.get("/simple/flask/", "Accept", index.TypeJSON, "Authorization", alice).Header.Get("Etag")
 	return s, map[string]string{
 		"page":      page + "\r\n",
 		"unchanged": page + "If-None-Match: " + tag + "\r\n\r\n",
-		"wheel":     "GET /p/" + small.Filename() + " HTTP/1.1\r\nHost: x\r\n\r\n",
+		"wheel":     "GET /p/" + small.Filename() + " HTTP/1.1\r\n" + fields + "\r\n",
 	}
 }
 
@@ -192,23 +196,27 @@ func (s *site) repeat(request string, n int) {
 
 // TestLaneAllocates: nothing is allocated for what is asked for most.
 func TestLaneAllocates(t *testing.T) {
-	s, requests := hotRequests(t)
-	for name, request := range requests {
-		const n = 3000
-		// The race detector has pools forget a quarter.
-		if each := testing.AllocsPerRun(1, func() { s.repeat(request, n) }) / n; each >= 1 {
-			t.Errorf("%s: %.2f allocations for each request", name, each)
+	for _, closed := range []bool{false, true} {
+		s, requests := hotRequests(t, closed)
+		for name, request := range requests {
+			const n = 3000
+			// The race detector has pools forget a quarter.
+			if each := testing.AllocsPerRun(1, func() { s.repeat(request, n) }) / n; each >= 1 {
+				t.Errorf("%s, with passwords %v: %.2f allocations for each request", name, closed, each)
+			}
 		}
 	}
 }
 
 // BenchmarkLane is what a request costs from the read of its bytes to the write of the answer's, without either.
 func BenchmarkLane(b *testing.B) {
-	s, requests := hotRequests(b)
-	for name, request := range requests {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			s.repeat(request, b.N)
-		})
+	for kind, closed := range map[string]bool{"open": false, "closed": true} {
+		s, requests := hotRequests(b, closed)
+		for name, request := range requests {
+			b.Run(kind+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				s.repeat(request, b.N)
+			})
+		}
 	}
 }

@@ -172,9 +172,7 @@ func New(config Config) *Server {
 	s.readiness.checks, s.readiness.log = config.Checks, s.log
 	s.metrics = newMetrics(s, config.Version)
 	s.metricsHandler = handlerOnce(s)
-	// Caches may keep a page as long as they ask each time whether it is still right.
-	s.immutable = []string{"public, max-age=31536000, immutable"}
-	s.pageControl = "public, max-age=0, must-revalidate"
+	s.immutable, s.pageControl = []string{forEver}, eachTime
 	s.main = newShelf(s, catalog.NewView(config.Catalog, nil), "", memoryLimit)
 	s.shelves.scopes = config.Scopes
 	s.simplePage = direct{s.allow(auth.Read, (*shelf).simpleProject), s.metrics.route("/simple/{project}")}

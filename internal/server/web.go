@@ -61,7 +61,7 @@ var assets = sync.OnceValues(func() (map[string]*pageAsset, error) {
 		tag := tagOf(body)
 		a := &pageAsset{version: tag[:8]}
 		for encoding := range encodings {
-			a.kept[encoding] = newVariant(body, tag, contentType, "public, max-age=31536000, immutable", "Accept-Encoding", encoding)
+			a.kept[encoding] = newVariant(body, tag, contentType, forEver, "Accept-Encoding", encoding)
 			a.asked[encoding] = newVariant(body, tag, contentType, "no-cache", "Accept-Encoding", encoding)
 		}
 		found[name] = a
