@@ -112,6 +112,7 @@ type Problem struct {
 	Markers      marker.Environment // what markers are evaluated with
 	Prereleases  bool               // all prereleases are admitted
 	Trace        func(Step)         // is told each step as it is taken; nil: nobody is
+	Unexplained  bool               // a *Conflict says only that it is one: finding its reasons can take long
 }
 
 // Wanted is a requirement and who states it.

@@ -124,6 +124,9 @@ func (s *solver) solve() (*Solution, error) {
 			return nil, err
 		}
 		if failure := s.settle(); failure != nil {
+			if s.problem.Unexplained {
+				return nil, &Conflict{"the requirements cannot be met together"}
+			}
 			return nil, s.conflict(failure)
 		}
 		if s.problem.Trace != nil {
