@@ -253,7 +253,7 @@ func (c *Client) askBuild(ctx context.Context, u *url.URL, q BuildQuestion) (*Bu
 	ctx, cancel := context.WithTimeoutCause(ctx, ofSeconds(q.Wait)+answerTime, errStalled)
 	defer cancel()
 	var answer BuildAnswer
-	text, code, err := c.call(ctx, http.MethodPost, u, body, "application/json")
+	text, code, err := c.call(ctx, http.MethodPost, u, body, "application/json", maxAnswer)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -279,13 +279,13 @@ func (c *Client) askBuild(ctx context.Context, u *url.URL, q BuildQuestion) (*Bu
 }
 
 // call sends a request that takes none of the slots, as it may take long and costs
-// nothing, and gives an answer of 200 to 299 or 424.
-func (c *Client) call(ctx context.Context, method string, u *url.URL, body []byte, contentType string) (text []byte, code int, err error) {
+// nothing, and gives an answer of 200 to 299 or 424, of at most limit bytes.
+func (c *Client) call(ctx context.Context, method string, u *url.URL, body []byte, contentType string, limit int) (text []byte, code int, err error) {
 	if c.offline {
 		return nil, 0, failed(method, redact(u), refuse(ErrOffline))
 	}
 	for first := true; ; first = false {
-		r := get(u, http.Header{"Accept": {"application/json"}})
+		r := get(u, http.Header{"Accept": {"application/json"}, "Accept-Encoding": {"zstd, gzip"}})
 		r.Method = method
 		if len(body) > 0 {
 			r.Header.Set("Content-Type", contentType)
@@ -305,7 +305,7 @@ func (c *Client) call(ctx context.Context, method string, u *url.URL, body []byt
 		if resp.StatusCode/100 != 2 && resp.StatusCode != http.StatusFailedDependency {
 			return nil, 0, c.statusError(resp, r)
 		}
-		text, err := readBody(resp, maxAnswer)
+		text, err := readBody(resp, limit)
 		var cut *url.Error
 		if err != nil && !errors.As(err, &cut) {
 			err = failed(method, redact(u), err)
@@ -323,7 +323,7 @@ func (c *Client) BuildMetadata(ctx context.Context, base string, b Build) ([]byt
 	b.Metadata = true
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errStalled)
 	defer cancel()
-	text, _, err := c.call(ctx, http.MethodGet, b.url(root), nil, "")
+	text, _, err := c.call(ctx, http.MethodGet, b.url(root), nil, "", maxAnswer)
 	return text, err
 }
 
@@ -336,6 +336,6 @@ func (c *Client) PutBuildMetadata(ctx context.Context, base string, b Build, tex
 	b.Metadata = true
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*c.timeout, errStalled)
 	defer cancel()
-	_, _, err = c.call(ctx, http.MethodPut, b.url(root), text, "text/plain; charset=utf-8")
+	_, _, err = c.call(ctx, http.MethodPut, b.url(root), text, "text/plain; charset=utf-8", maxAnswer)
 	return err
 }

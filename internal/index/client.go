@@ -91,6 +91,7 @@ type Client struct {
 	flights   singleflight.Group
 	rangeless sync.Map // origins that do not serve ranges
 	leaseless sync.Map // roots of cache servers that share no builds
+	planned   planned
 
 	mu       sync.Mutex
 	accounts []account
@@ -188,11 +189,22 @@ func (c *Client) Project(ctx context.Context, base string, name dist.Name) (*Pro
 
 // page gets a page, and the URL that it has after redirects.
 func (c *Client) page(ctx context.Context, u *url.URL) (*entry, *url.URL, error) {
+	if e, ok := c.planned.page(u); ok {
+		if e == nil {
+			return nil, nil, &StatusError{Method: http.MethodGet, URL: redact(u), Code: http.StatusNotFound}
+		}
+		return e, u, nil
+	}
 	accept := acceptPage
 	if c.builds {
 		accept = TypeBuilds + ", " + TypeJSON + ";q=0.9, " + TypeHTML + ";q=0.2, text/html;q=0.01"
 	}
 	e, err := c.cached(ctx, u, accept, MaxPage)
+	if c.offline {
+		if p := c.recallPlanned(u, e); p != nil {
+			return p, u, nil
+		}
+	}
 	if err != nil {
 		return nil, nil, err
 	}

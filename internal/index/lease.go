@@ -108,7 +108,7 @@ func (l *Lease) beat(ctx context.Context, at int64, chunk []byte) (lost bool) {
 	defer cancel()
 	u := *l.url
 	u.RawQuery = "at=" + strconv.FormatInt(at, 10)
-	_, _, err := l.client.call(ctx, http.MethodPut, &u, chunk, "application/octet-stream")
+	_, _, err := l.client.call(ctx, http.MethodPut, &u, chunk, "application/octet-stream", maxAnswer)
 	var status *StatusError
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,7 +161,7 @@ func (l *Lease) end(ctx context.Context, how url.Values) error {
 	u := *l.url
 	u.RawQuery = how.Encode()
 	for try := 1; ; try++ {
-		_, _, err := l.client.call(ctx, http.MethodDelete, &u, nil, "")
+		_, _, err := l.client.call(ctx, http.MethodDelete, &u, nil, "", maxAnswer)
 		if err == nil || try == releaseTries || !passing(err) {
 			return err
 		}

@@ -27,6 +27,9 @@ func (c *Client) Metadata(ctx context.Context, f dist.File) ([]byte, error) {
 		}
 		return localMetadata(ctx, f, at)
 	}
+	if text, ok := c.planned.text(f.URL); ok {
+		return []byte(text), nil
+	}
 	u, err := fileURL(f)
 	if err != nil {
 		return nil, err
