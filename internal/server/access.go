@@ -202,7 +202,7 @@ func CheckPathPrefix(prefix string) error {
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(prefix, "/"), "/")
 	switch first {
-	case "simple", "p", "api", "s", "project", "legacy", "builds":
+	case "simple", "p", "api", "s", "project", "legacy", "builds", "plan":
 		return fmt.Errorf("path prefix %q: /%s is a path of the server's own", prefix, first)
 	}
 	for segment := range strings.SplitSeq(prefix[1:], "/") {

@@ -31,6 +31,7 @@ type metrics struct {
 	sent     *prometheus.CounterVec   // route
 	uploads  *prometheus.CounterVec   // result
 	refused  *prometheus.CounterVec   // limit
+	plans    *prometheus.CounterVec   // result
 	errors   prometheus.Counter
 }
 
@@ -57,12 +58,13 @@ func newMetrics(s *Server, version string) *metrics {
 			Help: "Time from a request's header to the end of its answer.", Buckets: latencies}, []string{"route"}),
 		sent:    counter("sent_bytes_total", "Bytes of bodies sent.", "route"),
 		uploads: counter("uploads_total", "Uploads, by result: created, held (the same bytes were there), conflict, refused, failed.", "result"),
-		refused: counter("refused_total", "What a limit refused: connections, rate, uploads.", "limit"),
+		refused: counter("refused_total", "What a limit refused: connections, rate, uploads, plans.", "limit"),
+		plans:   counter("plans_total", "Plans, by result: made, part (not all could be found out in time), remembered.", "result"),
 		errors: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "store_errors_total",
 			Help: "Requests that failed because the store did, a full disk too."}),
 	}
 	m.other = m.route("other")
-	m.registry.MustRegister(m.requests, m.seconds, m.sent, m.uploads, m.refused, m.errors,
+	m.registry.MustRegister(m.requests, m.seconds, m.sent, m.uploads, m.refused, m.plans, m.errors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(held(s, version)...)
 	m.registry.MustRegister(&s.counters.savings)

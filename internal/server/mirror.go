@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -20,44 +21,63 @@ const filesBeside = "../../p/"
 
 // mirroredProject serves the page of what an upstream publishes, with what is held laid over it.
 func (s *shelf) mirroredProject(w *response, r *http.Request, name dist.Name) error {
-	p := s.catalog.Project(name)
-	var page *mirror.Page
-	if !s.catalog.Below(name) || !s.mirror.Private(name) { // a name that is the scope's own does not mix either
-		var stale bool
-		var err error
-		if page, stale, err = s.mirror.Page(r.Context(), name); err != nil {
-			return err
-		}
-		if stale {
-			w.Header().Set("Cache-Status", staleStatus)
-		}
-		p = s.catalog.Project(name)
+	o, stale, err := s.look(r.Context(), name)
+	if err != nil {
+		return err
 	}
-	if page == nil && p == nil {
+	if stale {
+		w.Header().Set("Cache-Status", staleStatus)
+	}
+	if o == (overlay{}) {
 		s.memory.drop(r.URL.Path)
 		return refuse(http.StatusNotFound, "no file of "+clip(string(name))+" is held here, and no upstream knows it")
 	}
-	if page == nil {
-		return s.simple(w, r, s.memory.get(r.URL.Path, p), func(contentType string) ([]byte, error) {
-			return renderProject(listing(p, contentType), contentType)
-		})
-	}
-	status, reason := s.catalog.Status(name)
-	return s.simple(w, r, s.memory.get(r.URL.Path, overlay{p, page, status, reason}), func(contentType string) ([]byte, error) {
-		held := &index.Project{Name: name, Status: status, StatusReason: reason}
-		if p != nil {
-			held = listing(p, contentType)
-		}
-		return renderProject(mirror.Merge(held, page, filesBeside), contentType)
+	return s.simple(w, r, s.memory.get(r.URL.Path, o.key()), func(contentType string) ([]byte, error) {
+		return renderProject(o.listing(name, contentType), contentType)
 	})
 }
 
-// overlay is what is held, laid over an upstream's page.
+// overlay is what is held, laid over an upstream's page. The zero value is of a project that nobody knows.
 type overlay struct {
 	held *catalog.Project // nil: nothing
-	page *mirror.Page
+	page *mirror.Page     // nil: no upstream has one, or is to be asked
 
-	status, reason string // of the project, of which nothing need be held
+	status, reason string // of the project, of which nothing need be held; "" where page is nil: held has it
+}
+
+// look gives what those who see the shelf may know of a project; stale says that what the upstream has today is not known.
+func (s *shelf) look(ctx context.Context, name dist.Name) (o overlay, stale bool, err error) {
+	o.held = s.catalog.Project(name)
+	if s.mirror == nil || s.catalog.Below(name) && s.mirror.Private(name) { // a name that is the scope's own does not mix either
+		return o, false, nil
+	}
+	if o.page, stale, err = s.mirror.Page(ctx, name); err != nil {
+		return overlay{}, false, err
+	}
+	o.held = s.catalog.Project(name)
+	if o.page != nil {
+		o.status, o.reason = s.catalog.Status(name)
+	}
+	return o, stale, nil
+}
+
+// key is what the prepared pages of what is the same have in common.
+func (o overlay) key() any {
+	if o.page == nil {
+		return o.held
+	}
+	return o
+}
+
+func (o overlay) listing(name dist.Name, contentType string) *index.Project {
+	if o.page == nil {
+		return listing(o.held, contentType)
+	}
+	held := &index.Project{Name: name, Status: o.status, StatusReason: o.reason}
+	if o.held != nil {
+		held = listing(o.held, contentType)
+	}
+	return mirror.Merge(held, o.page, filesBeside)
 }
 
 // sendMirrored sends a file that is not held, while it arrives from its upstream.

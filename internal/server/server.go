@@ -12,6 +12,7 @@
 //	GET /api/ and /api/NAME    the original's lists
 //	GET /api/stats             what is held, was served, and what builds saved
 //	GET /s/REQUIREMENT         the best file for a requirement
+//	POST /plan                 what it takes to install some requirements, in one answer (plan.go)
 //	POST /builds/FROM/KEY      a build that all need, the lease to make it, or news of who makes it (builds.go)
 //	GET /healthz               that the server lives; needs no password
 //	GET /readyz                that it is of use now, and what it stands on; needs no password
@@ -40,6 +41,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -123,6 +125,8 @@ type Server struct {
 	builds  Builds
 	waiting waiting
 
+	planning chan struct{} // a token for each plan that is being made
+
 	readOnly       bool
 	maxHeader      int
 	pace           *pace         // nil has no limit
@@ -153,6 +157,8 @@ func New(config Config) *Server {
 
 		builds:  config.Builds,
 		waiting: newWaiting(),
+
+		planning: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 
 		readOnly:      config.ReadOnly,
 		maxHeader:     cmp.Or(config.Limits.Header, DefaultMaxHeader),
@@ -230,6 +236,7 @@ func (s *Server) routes() map[string]methods {
 		"/api/{project}":        get((*shelf).apiProject),
 		"/s/{requirement}":      get((*shelf).search),
 		"/healthz":              {http.MethodGet: healthy},
+		"/plan":                 {http.MethodPost: s.allow(auth.Read, (*shelf).plan)},
 		"/readyz":               {http.MethodGet: s.ready},
 		"/metrics":              {http.MethodGet: metrics},
 		"/":                     {},

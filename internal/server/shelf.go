@@ -20,6 +20,7 @@ type shelf struct {
 	catalog *catalog.View
 	memory  *memory
 	list    atomic.Pointer[listPages]
+	plans   *plans
 
 	immutable []string // Cache-Control of files
 }
@@ -28,7 +29,7 @@ type shelf struct {
 type shelved func(*shelf, *response, *http.Request) error
 
 func newShelf(s *Server, view *catalog.View, scope string, memory int64) *shelf {
-	x := &shelf{Server: s, scope: scope, catalog: view, memory: newMemory(memory), immutable: s.immutable}
+	x := &shelf{Server: s, scope: scope, catalog: view, memory: newMemory(memory), plans: newPlans(memory / 4), immutable: s.immutable}
 	if scope != "" {
 		// Main may come to hold another file under the same name.
 		x.immutable = []string{"private, no-cache"}
