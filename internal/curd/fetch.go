@@ -45,21 +45,8 @@ func key(f dist.File) string {
 // fetch gives the file from the own cache, downloading it first where it must be.
 func (s *session) fetch(ctx context.Context, f dist.File) (held, error) {
 	return s.files.get(ctx, key(f), func() (held, error) {
-		var h held
-		var err error
 		p := s.cacheOf(f)
-		h.path, h.sha256, err = s.own.Fetch(ctx, f, func(w *os.File) (string, error) {
-			h.downloaded = true
-			s.Notify(Event{Phase: Fetching, Kind: Begin, Name: f.Filename, Bytes: f.Size})
-			defer s.Notify(Event{Phase: Fetching, Kind: End, Name: f.Filename})
-			var before int64
-			return askPlace(ctx, p, func(ctx context.Context) (string, error) {
-				return s.clientFor(f).Download(ctx, f, w, func(n int64) {
-					s.Notify(Event{Phase: Fetching, Kind: Progress, Name: f.Filename, Bytes: n - before})
-					before = n
-				})
-			})
-		})
+		h, err := s.download(ctx, f)
 		if err == nil && f.Kind == dist.Sdist && onWeb(f) && filepath.Base(h.path) == f.Filename {
 			s.own.Share(h.sha256, nil, nil) // also where a build of it is all that is wanted
 		}
@@ -72,6 +59,23 @@ func (s *session) fetch(ctx context.Context, f dist.File) (held, error) {
 		}
 		return held{}, err // which names the file
 	})
+}
+
+// download is fetch for who asks alone.
+func (s *session) download(ctx context.Context, f dist.File) (h held, err error) {
+	h.path, h.sha256, err = s.own.Fetch(ctx, f, func(w *os.File) (string, error) {
+		h.downloaded = true
+		s.Notify(Event{Phase: Fetching, Kind: Begin, Name: f.Filename, Bytes: f.Size})
+		defer s.Notify(Event{Phase: Fetching, Kind: End, Name: f.Filename})
+		var before int64
+		return askPlace(ctx, s.cacheOf(f), func(ctx context.Context) (string, error) {
+			return s.clientFor(f).Download(ctx, f, w, func(n int64) {
+				s.Notify(Event{Phase: Fetching, Kind: Progress, Name: f.Filename, Bytes: n - before})
+				before = n
+			})
+		})
+	})
+	return h, err
 }
 
 // lost tells a server that fails from one that answers with something wrong.

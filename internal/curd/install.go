@@ -184,6 +184,7 @@ func (s *session) obtain(ctx context.Context, env install.Env, there map[dist.Na
 		}
 		src := s.newSource(env.Python, stays)
 		all, kept, err = src.choose(ctx)
+		s.guess.end(all)
 		if err == nil && !s.DryRun {
 			all, err = src.prepare(ctx, all)
 		}
@@ -203,6 +204,9 @@ func (s *source) choose(ctx context.Context) (all []prepared, kept []dist.Name, 
 		return s.locked(ctx)
 	}
 	solution, err := s.solve(ctx, s.problem())
+	if err != nil && ctx.Err() == nil && s.forgetPlans() {
+		return nil, nil, fmt.Errorf("%w: a plan had no solution, and perhaps the pages have: %w", errAgain, err)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -256,6 +260,7 @@ func (s *source) solve(ctx context.Context, p resolve.Problem) (*resolve.Solutio
 		p.Requirements[i].Requirement = r
 		s.asked[r.Name] = true
 	}
+	s.askPlans(p)
 	s.prefetch(ctx, reqs)
 	solution, err := resolve.Solve(ctx, p, s)
 	if err != nil {

@@ -57,6 +57,13 @@ func (m *memo[K, V]) get(ctx context.Context, key K, compute func() (V, error)) 
 	}
 }
 
+// clear forgets what was computed.
+func (m *memo[K, V]) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.m = nil
+}
+
 func gaveUp(err error) bool { return errors.Is(err, context.Canceled) }
 
 // peek gives the value of a key where it was computed already.

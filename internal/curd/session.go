@@ -52,6 +52,14 @@ type session struct {
 	sent     sync.Map // sentKeys of what cache servers have: true it went there in this run, false they had it
 	waits    waits    // which build waits for which
 
+	planning atomic.Pointer[planning] // nil: no cache server is asked for a plan
+	guess    speculation
+
+	// What runs beside the run itself; it ends with it.
+	background context.Context
+	stop       context.CancelFunc
+	running    sync.WaitGroup
+
 	published  sync.Map // by URL at a cache server: what the index says of the file (dist.File)
 	admissions memo[string, admitted]
 
@@ -76,6 +84,10 @@ type place struct {
 	alive context.Context
 	lose  context.CancelCauseFunc
 	lost  atomic.Bool
+
+	planOnce sync.Once
+	planned  context.Context // ends when there is a plan, or none is waited for
+	follows  atomic.Bool     // there was a plan
 }
 
 type pageKey struct {
@@ -113,7 +125,9 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 		building:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		unpacks:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
+	s.background, s.stop = context.WithCancel(ctx)
 	if err := s.connect(); err != nil {
+		s.stop()
 		done()
 		return nil, err
 	}
@@ -219,6 +233,8 @@ func sameRoot(a, b string) bool { return strings.TrimSuffix(a, "/") == strings.T
 // close ends the session's connections, and its use of the own cache.
 func (s *session) close() {
 	defer s.done()
+	s.stop()
+	s.running.Wait()
 	s.client.Close()
 	for _, c := range s.caches {
 		c.client.Close()
@@ -247,6 +263,7 @@ func (s *session) private(name dist.Name) bool {
 // server that fails is warned of once and not asked again; one that refuses us is an error.
 func (s *session) page(ctx context.Context, p *place, name dist.Name) (*index.Project, error) {
 	page, err := s.pages.get(ctx, pageKey{p, name}, func() (*index.Project, error) {
+		s.awaitPlan(ctx, p)
 		return askPlace(ctx, p, func(ctx context.Context) (*index.Project, error) {
 			s.Notify(Event{Phase: Resolving, Kind: Progress, Name: string(name)})
 			return p.client.Project(ctx, p.base, name)
