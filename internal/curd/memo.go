@@ -3,6 +3,7 @@ package curd
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 )
 
@@ -57,11 +58,11 @@ func (m *memo[K, V]) get(ctx context.Context, key K, compute func() (V, error)) 
 	}
 }
 
-// clear forgets what was computed.
-func (m *memo[K, V]) clear() {
+// forget has what was computed of some keys computed again.
+func (m *memo[K, V]) forget(some func(K) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.m = nil
+	maps.DeleteFunc(m.m, func(key K, _ *pending[V]) bool { return some(key) })
 }
 
 func gaveUp(err error) bool { return errors.Is(err, context.Canceled) }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -116,7 +117,8 @@ func (s *session) forgetPlans() (forgot bool) {
 		}
 	}
 	if forgot {
-		s.pages.clear()
+		s.pages.forget(func(pageKey) bool { return true })
+		s.metadata.forget(func(key string) bool { return !strings.Contains(key, " ") }) // what was prepared of sources stays
 	}
 	return forgot
 }

@@ -204,10 +204,14 @@ func (s *source) checkPromise(f dist.File, h held) error {
 	if err != nil {
 		return err
 	}
-	if !sameRequires(md, promised) {
-		return fmt.Errorf("%s: its METADATA requires something else than the metadata that its index gave of it", f.Filename)
+	if sameRequires(md, promised) {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("%s: its METADATA requires something else than the metadata that its index gave of it", f.Filename)
+	if s.forgetPlans() {
+		return fmt.Errorf("%w: %w", errAgain, err)
+	}
+	return err
 }
 
 func sameRequires(a, b *metadata.Metadata) bool {

@@ -178,6 +178,12 @@ func (c *Client) Project(ctx context.Context, base string, name dist.Name) (*Pro
 			return nil, err
 		}
 		p, err := ParseProject(e.body, e.ContentType, final, name)
+		if err != nil && c.planned.drop(u) { // it is for the server's own page to be wrong
+			if e, final, err = c.page(ctx, u); err != nil {
+				return nil, err
+			}
+			p, err = ParseProject(e.body, e.ContentType, final, name)
+		}
 		if err != nil {
 			c.forget(u)
 			return nil, fmt.Errorf("GET %s: %w", redact(u), err)

@@ -179,6 +179,15 @@ func (p *planned) page(u *url.URL) (e *entry, ok bool) {
 	return e, ok
 }
 
+// drop forgets a page; false where it was not planned.
+func (p *planned) drop(u *url.URL) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.pages[u.String()]
+	delete(p.pages, u.String())
+	return ok
+}
+
 func (p *planned) text(at string) (text string, ok bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
