@@ -25,7 +25,6 @@ const (
 	MaxPlan         = 32 << 20  // bytes of an answer
 	maxPlanned      = 10_000    // requirements, constraints, projects, files
 	maxVariables    = 64        // of a marker's environment
-	maxSystem       = 999       // of the numbers that a target's system has
 	planTime        = 10 * time.Second
 )
 
@@ -78,18 +77,13 @@ func parseRequirements(lines []string) (all []requirement.Requirement, err error
 	return all, nil
 }
 
-// checkTarget bounds how many tags a target has.
+// checkTarget bounds how many tags a target has: some tens of thousands.
 func checkTarget(t *tag.Target) error {
-	numbers := [][2]int{t.Version, t.OSVersion}
-	for _, more := range []*[2]int{t.Glibc, t.Musl} {
-		if more != nil {
-			numbers = append(numbers, *more)
-		}
+	within := func(n *[2]int, major int) bool {
+		return n == nil || n[0] >= 0 && n[0] <= major && n[1] >= 0 && n[1] <= 99
 	}
-	for i, n := range numbers {
-		if most := maxSystem / (1 + 9*min(i, 1)); n[0] < 0 || n[0] > 99 || n[1] < 0 || n[1] > most {
-			return fmt.Errorf("target: there is no version %d.%d", n[0], n[1])
-		}
+	if !within(&t.Version, 3) || !within(&t.OSVersion, 99) || !within(t.Glibc, 3) || !within(t.Musl, 3) || len(t.NotManylinux) > 1000 {
+		return errors.New("target: there is no such interpreter or system")
 	}
 	return nil
 }
