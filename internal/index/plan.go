@@ -77,7 +77,7 @@ func parseRequirements(lines []string) (all []requirement.Requirement, err error
 	return all, nil
 }
 
-// checkTarget bounds how many tags a target has: some tens of thousands.
+// checkTarget bounds how many tags a target has: a hundred thousand.
 func checkTarget(t *tag.Target) error {
 	within := func(n *[2]int, major int) bool {
 		return n == nil || n[0] >= 0 && n[0] <= major && n[1] >= 0 && n[1] <= 99

@@ -211,7 +211,7 @@ func FuzzPlanQuestion(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if n := len(tag.Supported(q.Target)); n > 1<<16 {
+		if n := len(tag.Supported(q.Target)); n > 1<<17 {
 			t.Errorf("%d tags", n)
 		}
 		if len(requirements) != len(q.Requirements) || len(constraints) != len(q.Constraints) {
