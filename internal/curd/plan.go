@@ -60,7 +60,7 @@ func (s *source) question(p resolve.Problem) *index.PlanQuestion {
 func lines(all []resolve.Wanted) (texts []string) {
 	for _, w := range all {
 		if w.URL == "" {
-			texts = append(texts, w.Requirement.String())
+			texts = append(texts, w.String())
 		}
 	}
 	return texts

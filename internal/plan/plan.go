@@ -29,6 +29,7 @@ import (
 const (
 	maxProjects = 2000
 	maxMetadata = 4000
+	maxTries    = 50       // solves, each without a project more that is not here
 	maxSize     = 16 << 20 // bytes of all pages and metadata; what goes beyond is left out
 )
 
@@ -42,20 +43,29 @@ type Facts interface {
 	Expect(context.Context, []dist.Name)
 }
 
-// errTooMuch ends a solve that looks at too much.
-var errTooMuch = errors.New("the plan is too large")
+var (
+	// errTooMuch ends a solve that looks at too much.
+	errTooMuch = errors.New("the plan is too large")
+	// errLacking ends a solve that came to a project which is not here, to be begun again without it.
+	errLacking = errors.New("a project is not here")
+)
 
 // Make makes a plan for the question q that was parsed into requirements and constraints. It is whole unless facts
 // could not be had, or ctx ended, or it would be too large: then it has what was found until then.
+//
+// What a server lacks, others have: a requirement that nothing here meets is left out of the solve.
 func Make(ctx context.Context, q *index.PlanQuestion, requirements, constraints []requirement.Requirement, facts Facts) (p *index.Plan, whole bool) {
 	s := &source{
 		facts: facts, question: q, ranks: tag.Rank(tag.Supported(q.Target)), whole: true,
 		projects: map[dist.Name]*project{},
 	}
-	s.expect(ctx, requirements)
-	solution, err := resolve.Solve(ctx, resolve.Problem{
-		Requirements: wanted(requirements), Constraints: wanted(constraints), Markers: q.Markers, Prereleases: q.Prereleases, Unexplained: true,
-	}, s)
+	var solution *resolve.Solution
+	err := errLacking
+	for tries := 0; errors.Is(err, errLacking) && tries < maxTries; tries++ {
+		solution, err = resolve.Solve(ctx, resolve.Problem{
+			Requirements: wanted(s.met(ctx, requirements)), Constraints: wanted(constraints), Markers: q.Markers, Prereleases: q.Prereleases, Unexplained: true,
+		}, s)
+	}
 	p = s.plan()
 	if err == nil {
 		for _, c := range solution.Chosen {
@@ -65,7 +75,7 @@ func Make(ctx context.Context, q *index.PlanQuestion, requirements, constraints 
 		}
 	}
 	var conflict *resolve.Conflict
-	return p, s.whole && ctx.Err() == nil && (err == nil || errors.As(err, &conflict) || errors.Is(err, fs.ErrNotExist))
+	return p, s.whole && ctx.Err() == nil && (err == nil || errors.As(err, &conflict))
 }
 
 func wanted(all []requirement.Requirement) []resolve.Wanted {
@@ -88,36 +98,49 @@ type source struct {
 
 // project is what the solver looked at of one.
 type project struct {
-	page       *index.Project // nil: it is not known, or that there is none
-	err        error
+	page       *index.Project
+	err        error // there is none; that may be known, too
 	candidates []resolve.Candidate
 	witness    map[string]dist.File // by URL of a source distribution: a wheel of the same version
 	metadata   map[string]string    // by file name
+	needs      map[string]needs     // likewise
+}
+
+// needs is what a file needs.
+type needs struct {
+	all []requirement.Requirement
+	err error
+}
+
+// project looks at a project.
+func (s *source) project(ctx context.Context, name dist.Name) *project {
+	p := s.projects[name]
+	if p != nil {
+		return p
+	}
+	p = &project{witness: map[string]dist.File{}, metadata: map[string]string{}, needs: map[string]needs{}, err: errTooMuch}
+	var page *index.Project
+	if len(s.projects) < maxProjects {
+		s.projects[name] = p
+		page, p.err = s.facts.Page(ctx, name)
+	}
+	switch {
+	case p.err == nil:
+		p.page = cut(page, s.sort)
+		s.choose(p)
+	case !errors.Is(p.err, fs.ErrNotExist):
+		s.whole = false
+	}
+	return p
 }
 
 // Files implements resolve.Source.
 func (s *source) Files(ctx context.Context, name dist.Name, _ version.Set) ([]resolve.Candidate, error) {
-	p := s.projects[name]
-	if p == nil {
-		if len(s.projects) == maxProjects {
-			return nil, s.giveUp(errTooMuch)
-		}
-		p = &project{witness: map[string]dist.File{}, metadata: map[string]string{}}
-		s.projects[name] = p
-		page, err := s.facts.Page(ctx, name)
-		if err == nil {
-			p.page = cut(page, s.sort)
-			s.choose(p)
-		} else if p.err = err; !errors.Is(err, fs.ErrNotExist) {
-			s.whole = false
-		}
+	p := s.project(ctx, name)
+	if p.err != nil && s.projects[name] != nil {
+		return nil, errLacking
 	}
 	return slices.Clone(p.candidates), p.err
-}
-
-func (s *source) giveUp(err error) error {
-	s.whole = false
-	return err
 }
 
 // Requires implements resolve.Source.
@@ -129,38 +152,59 @@ func (s *source) Requires(ctx context.Context, f dist.File) ([]requirement.Requi
 			return nil, nil
 		}
 	}
+	n, ok := p.needs[f.Filename]
+	if !ok {
+		n.all, n.err = s.readNeeds(ctx, p, f)
+		p.needs[f.Filename] = n
+	}
+	return s.met(ctx, n.all), n.err
+}
+
+func (s *source) readNeeds(ctx context.Context, p *project, f dist.File) ([]requirement.Requirement, error) {
 	if s.read++; s.read > maxMetadata {
-		return nil, s.giveUp(errTooMuch)
+		s.whole = false
+		return nil, errTooMuch
 	}
 	text, err := s.facts.Metadata(ctx, f)
 	if err != nil {
-		return nil, s.giveUp(err)
+		s.whole = false
+		return nil, ctx.Err() // the client reads it itself
 	}
 	m, err := metadata.Parse(text)
 	if err != nil || m.Name != f.Name || m.Version.Compare(f.Version) != 0 {
-		return nil, &resolve.Unusable{Reason: "its metadata is wrong", Err: err} // which the client reads itself
+		return nil, &resolve.Unusable{Reason: "its metadata is wrong", Err: err} // likewise
 	}
-	if needs := metadata.ForSolving(text); utf8.Valid(needs) { // JSON has nothing else
-		p.metadata[f.Filename] = string(needs)
+	if text := metadata.ForSolving(text); utf8.Valid(text) { // JSON has nothing else
+		p.metadata[f.Filename] = string(text)
 	}
 	if !m.RequiresPython.Contains(s.question.Python) {
 		return nil, &resolve.Unusable{Reason: "needs another Python"}
 	}
-	named := slices.DeleteFunc(m.RequiresDist, func(r requirement.Requirement) bool { return r.URL != "" })
-	s.expect(ctx, named)
-	return named, nil
+	return slices.DeleteFunc(m.RequiresDist, func(r requirement.Requirement) bool { return r.URL != "" }), nil
 }
 
-// expect tells the facts which pages are wanted next.
-func (s *source) expect(ctx context.Context, all []requirement.Requirement) {
-	var names []dist.Name
+// met gives the requirements that something here may meet. It looks ahead at those that hold without an extra, as the client does.
+func (s *source) met(ctx context.Context, all []requirement.Requirement) []requirement.Requirement {
+	hold := func(r requirement.Requirement) bool {
+		ok, err := r.Marker.Holds(s.question.Markers, "")
+		return ok && err == nil
+	}
+	var unseen []dist.Name
 	for _, r := range all {
-		holds, err := r.Marker.Holds(s.question.Markers, "")
-		if _, known := s.projects[r.Name]; holds && err == nil && !known && !slices.Contains(names, r.Name) {
-			names = append(names, r.Name)
+		if s.projects[r.Name] == nil && hold(r) {
+			unseen = append(unseen, r.Name)
 		}
 	}
-	s.facts.Expect(ctx, names)
+	s.facts.Expect(ctx, unseen)
+	return slices.DeleteFunc(slices.Clone(all), func(r requirement.Requirement) bool {
+		p := s.projects[r.Name]
+		if p == nil && hold(r) {
+			p = s.project(ctx, r.Name)
+		}
+		return p != nil && (p.err != nil || !slices.ContainsFunc(p.candidates, func(c resolve.Candidate) bool {
+			return c.Barred == "" && r.Specifiers.Contains(c.Version)
+		}))
+	})
 }
 
 // sort tells of what use a file is to the asker.
@@ -233,7 +277,7 @@ func (s *source) plan() *index.Plan {
 		case errors.Is(p.err, fs.ErrNotExist):
 			plan.Unknown = append(plan.Unknown, name)
 			continue
-		case p.page == nil:
+		case p.err != nil:
 			continue
 		}
 		page, err := index.RenderProject(p.page, index.TypeBuilds)

@@ -133,25 +133,31 @@ func files(t *testing.T, p *index.Plan, name dist.Name) (names []string) {
 
 func TestMake(t *testing.T) {
 	w := build(t, `
-app-1.0-py3-none-any.whl: lib>1, other; python_version < "3", absent2; extra == "x"
+app-1.0-py3-none-any.whl: lib>1, other; python_version < "3", absent2; extra == "x", lib>=9
 lib-3.0-cp311-cp311-win_amd64.whl
-lib-2.0-cp311-cp311-manylinux_2_17_x86_64.whl: absent
-lib-1.5-py3-none-any.whl: leaf
-leaf-1.0-py3-none-any.whl
+lib-2.0-cp311-cp311-manylinux_2_17_x86_64.whl: absent, leaf[x]
+lib-1.5-py3-none-any.whl
+leaf-1.0-py3-none-any.whl: hidden; extra == "x"
 leaf-2.0-py3-none-any.whl python=>=3.12
 `)
 	p, whole := makePlan(t, t.Context(), w, "app")
 	if !whole {
 		t.Error("it is not whole")
 	}
-	if diff := cmp.Diff([]string{"app-1.0-py3-none-any.whl", "leaf-1.0-py3-none-any.whl", "lib-1.5-py3-none-any.whl"}, p.Chosen); diff != "" {
+	// What is not here, others are taken to have.
+	if diff := cmp.Diff([]string{"app-1.0-py3-none-any.whl", "leaf-1.0-py3-none-any.whl", "lib-2.0-cp311-cp311-manylinux_2_17_x86_64.whl"}, p.Chosen); diff != "" {
 		t.Errorf("chosen (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]dist.Name{"absent"}, p.Unknown); diff != "" {
+	if diff := cmp.Diff([]dist.Name{"absent", "hidden"}, p.Unknown); diff != "" {
 		t.Errorf("unknown (-want +got):\n%s", diff)
 	}
 	if !slices.Contains(w.expected, "lib") || slices.Contains(w.expected, "other") {
 		t.Errorf("expected are %q", w.expected)
+	}
+	for i, name := range w.asked {
+		if slices.Contains(w.asked[:i], name) || name == "other" || name == "absent2" {
+			t.Errorf("asked are %q", w.asked)
+		}
 	}
 	for _, project := range p.Projects {
 		for file, text := range project.Metadata {
@@ -162,17 +168,17 @@ leaf-2.0-py3-none-any.whl python=>=3.12
 	}
 }
 
-// TestMakePart: what cannot be found out ends the plan, which has the rest.
+// TestMakePart: what cannot be found out now is left out, and the plan has the rest.
 func TestMakePart(t *testing.T) {
 	w := build(t, "app-1.0-py3-none-any.whl: lib\nlib-1.0-py3-none-any.whl: leaf")
 	w.failing = "lib"
 	p, whole := makePlan(t, t.Context(), w, "app")
-	if whole || len(p.Projects) != 1 || len(p.Chosen) > 0 || len(p.Unknown) > 0 {
+	if whole || len(p.Projects) != 1 || len(p.Chosen) != 1 || len(p.Unknown) > 0 {
 		t.Errorf("%+v, %v", p, whole)
 	}
 	w.failing = ""
 	delete(w.metadata, "lib-1.0-py3-none-any.whl")
-	if p, whole = makePlan(t, t.Context(), w, "app"); whole || len(p.Projects) != 2 || len(p.Chosen) > 0 {
+	if p, whole = makePlan(t, t.Context(), w, "app"); whole || len(p.Projects) != 2 || len(p.Projects[1].Metadata) > 0 {
 		t.Errorf("%+v, %v", p, whole)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -184,9 +190,9 @@ func TestMakePart(t *testing.T) {
 
 // TestMakeConflict: what does not fit together is told as far as it was looked at.
 func TestMakeConflict(t *testing.T) {
-	w := build(t, "app-1.0-py3-none-any.whl: lib>2\nlib-1.0-py3-none-any.whl")
+	w := build(t, "app-1.0-py3-none-any.whl: a, b\na-1.0-py3-none-any.whl: lib<2\nb-1.0-py3-none-any.whl: lib>1\nlib-1.0-py3-none-any.whl\nlib-2.0-py3-none-any.whl")
 	p, whole := makePlan(t, t.Context(), w, "app")
-	if !whole || len(p.Projects) != 2 || len(p.Chosen) > 0 {
+	if !whole || len(p.Projects) != 4 || len(p.Chosen) > 0 {
 		t.Errorf("%+v, %v", p, whole)
 	}
 }
