@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"curdling/internal/dist"
 	"curdling/internal/metadata"
@@ -28,7 +30,10 @@ type Installed struct {
 	HasRecord bool            // without one it cannot be removed
 }
 
-// Metadata reads the distribution's METADATA, or PKG-INFO with the requirements
+// buffers hold a METADATA while it is parsed. Most have less.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
+
+// Metadata reads the headers of the distribution's METADATA, or PKG-INFO with the requirements
 // of requires.txt where it has none itself; errors are those of metadata.Parse.
 func (i Installed) Metadata() (*metadata.Metadata, error) {
 	path := filepath.Join(i.DistInfo, "METADATA")
@@ -38,10 +43,13 @@ func (i Installed) Metadata() (*metadata.Metadata, error) {
 			path = i.DistInfo
 		}
 	}
-	b, err := smallfile.Read(path, wheel.MaxMetadata)
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	b, err := smallfile.ReadInto(*buffer, path, wheel.MaxMetadata)
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w", i.Name, err)
 	}
+	b, _, _ = bytes.Cut(b, []byte("\n\n")) // the description is most of it, and nobody asks for it
 	m, err := metadata.Parse(b)
 	if m != nil && len(m.RequiresDist) == 0 && filepath.Base(path) == "PKG-INFO" {
 		err = errors.Join(err, addRequires(m, i.DistInfo))

@@ -74,14 +74,14 @@ func parseHeaders(s string) (h headers, body string) {
 
 // firstLine gives the first line with its end, which is \n, \r\n or \r.
 func firstLine(s string) string {
-	end := strings.IndexAny(s, "\r\n")
-	switch {
-	case end < 0:
-		return s
-	case strings.HasPrefix(s[end:], "\r\n"):
-		end++
+	end := strings.IndexByte(s, '\n') + 1
+	if end == 0 {
+		end = len(s)
 	}
-	return s[:end+1]
+	if cr := strings.IndexByte(s[:end], '\r') + 1; cr > 0 && !(cr == end-1 && s[cr] == '\n') {
+		return s[:cr]
+	}
+	return s[:end]
 }
 
 // isFieldName tells whether s consists of printable ASCII (RFC 5322, 3.6.8).

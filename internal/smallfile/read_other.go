@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-func read(path string, limit int64) ([]byte, error) {
+func read(_ []byte, path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, errors.Unwrap(err)

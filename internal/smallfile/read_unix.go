@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-func read(path string, limit int64) ([]byte, error) {
+func read(b []byte, path string, limit int64) ([]byte, error) {
 	var fd int
 	err := retry(func() (err error) {
 		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0) // a FIFO does not hold it up
@@ -27,7 +27,11 @@ func read(path string, limit int64) ([]byte, error) {
 	if st.Size > limit {
 		return nil, tooLong(limit)
 	}
-	b := make([]byte, st.Size+1) // the byte too many shows the end in the same call
+	if size := st.Size + 1; int64(cap(b)) >= size { // the byte too many shows the end in the same call
+		b = b[:size]
+	} else {
+		b = make([]byte, size)
+	}
 	for n := 0; ; {
 		var got int
 		err := retry(func() (err error) { got, err = syscall.Read(fd, b[n:]); return err })

@@ -8,8 +8,11 @@ import (
 )
 
 // Read gives the content of a regular file of at most limit bytes. Errors name the file; a missing one is fs.ErrNotExist.
-func Read(path string, limit int64) ([]byte, error) {
-	b, err := read(path, limit)
+func Read(path string, limit int64) ([]byte, error) { return ReadInto(nil, path, limit) }
+
+// ReadInto is Read with a buffer that is used where the file fits into its capacity, with a byte to spare.
+func ReadInto(buffer []byte, path string, limit int64) ([]byte, error) {
+	b, err := read(buffer, path, limit)
 	if err != nil {
 		return nil, &os.PathError{Op: "read", Path: path, Err: err}
 	}

@@ -13,6 +13,7 @@ import (
 func TestRead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	buffer := make([]byte, 0, 4096)
 	for _, size := range []int{0, 1, 511, 4096, 100_000} {
 		path, want := filepath.Join(dir, "file"), bytes.Repeat([]byte("x"), size)
 		if err := os.WriteFile(path, want, 0o600); err != nil {
@@ -20,6 +21,9 @@ func TestRead(t *testing.T) {
 		}
 		if got, err := Read(path, 100_000); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%d bytes: %d, %v", size, len(got), err)
+		}
+		if got, err := ReadInto(buffer, path, 100_000); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes into a buffer: %d, %v", size, len(got), err)
 		}
 		if _, err := Read(path, int64(size)-1); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%d bytes with a lower limit: %v", size, err)
