@@ -155,7 +155,7 @@ func (f *environmentFlags) register(flags *pflag.FlagSet) {
 // outputFlags say what is told, and whether anything is done.
 type outputFlags struct {
 	quiet, verbose, dryRun bool
-	report                 string
+	report, trace          string
 	log                    logFlags
 }
 

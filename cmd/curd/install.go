@@ -46,6 +46,7 @@ Exit status: 0 done, 1 failed (the environment is as it was), 2 wrong usage, 130
 	f.choiceFlags.register(flags)
 	f.environmentFlags.register(flags)
 	flags.BoolVar(&f.force, "force", false, "install again what is there already")
+	flags.StringVar(&f.trace, "trace", "", "write to `FILE` what was done when, for chrome://tracing or ui.perfetto.dev")
 	f.outputFlags.register(flags)
 	return cmd
 }
@@ -56,8 +57,12 @@ func (f *runFlags) install(cmd *cobra.Command, args []string) error {
 			return fmt.Errorf("%s: nothing is listed there; curd uninstall removes packages", strings.Join(f.files, ", "))
 		}
 		ui := f.open(cmd, &o)
+		endTrace, err := startTrace(f.trace, &o)
+		if err != nil {
+			return err
+		}
 		report, err := curd.Install(cmd.Context(), o)
-		return f.finish(cmd, ui, report, "installed", err)
+		return f.finish(cmd, ui, report, "installed", errors.Join(err, endTrace()))
 	})
 }
 

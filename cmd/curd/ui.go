@@ -60,7 +60,7 @@ func (u *ui) notify(e curd.Event) {
 		u.say(u.style.yellow("warning: ") + e.Name)
 	case e.Kind == curd.Decision:
 		u.say(u.style.dim(e.Name))
-	case u.quiet:
+	case u.quiet || e.Phase == curd.Asking: // too much to show
 	case u.bars != nil:
 		u.draw(e)
 	default:

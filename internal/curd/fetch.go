@@ -114,7 +114,9 @@ func (s *session) wheelMetadata(ctx context.Context, f dist.File) (*metadata.Met
 	return s.metadata.get(ctx, key(f), func() (*metadata.Metadata, error) {
 		at, raw, err := s.metadataOf(f), []byte(nil), index.ErrNoRanges
 		if !whole {
+			s.Notify(Event{Phase: Asking, Kind: Begin, Name: f.Filename})
 			raw, err = askPlace(ctx, s.cacheOf(at), func(ctx context.Context) ([]byte, error) { return s.clientFor(at).Metadata(ctx, at) })
+			s.Notify(Event{Phase: Asking, Kind: End, Name: f.Filename})
 		}
 		if err == nil {
 			return checkMetadata(f, raw)

@@ -54,7 +54,7 @@ func Install(ctx context.Context, o Options) (*Report, error) {
 	plan := s.plan(report, chosen, kept, there)
 	if len(plan.Install)+len(plan.Remove) > 0 && !s.DryRun {
 		s.Notify(Event{Phase: Installing, Kind: Plan, Count: len(plan.Install)})
-		o := install.Options{LinkMode: s.LinkMode, Warn: func(m string) { s.warn("%s", m) }, Progress: s.installing}
+		o := install.Options{LinkMode: s.LinkMode, Warn: func(m string) { s.warn("%s", m) }, Begin: s.installing(Begin), Progress: s.installing(End)}
 		if err := install.Apply(ctx, env, plan, o); err != nil {
 			return nil, err
 		}
@@ -139,9 +139,8 @@ func (s *session) warnOfBreakage(env install.Env, report *Report, there map[dist
 // seeds are what virtualenvs come with: nobody asks for them, and nobody wants to miss them.
 var seeds = map[dist.Name]bool{"pip": true, "setuptools": true, "wheel": true}
 
-func (s *session) installing(name string) {
-	s.Notify(Event{Phase: Installing, Kind: Begin, Name: name})
-	s.Notify(Event{Phase: Installing, Kind: End, Name: name})
+func (s *session) installing(kind EventKind) func(name string) {
+	return func(name string) { s.Notify(Event{Phase: Installing, Kind: kind, Name: name}) }
 }
 
 // target finds the environment and asks its interpreter.

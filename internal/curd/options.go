@@ -142,6 +142,7 @@ type Phase string
 // The phases, in the order in which a run enters them.
 const (
 	Resolving  Phase = "resolving"
+	Asking     Phase = "asking" // for a project's page or a file's metadata, while resolving
 	Fetching   Phase = "fetching"
 	Building   Phase = "building"
 	Unpacking  Phase = "unpacking"

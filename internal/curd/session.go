@@ -266,6 +266,8 @@ func (s *session) page(ctx context.Context, p *place, name dist.Name) (*index.Pr
 		s.awaitPlan(ctx, p)
 		return askPlace(ctx, p, func(ctx context.Context) (*index.Project, error) {
 			s.Notify(Event{Phase: Resolving, Kind: Progress, Name: string(name)})
+			s.Notify(Event{Phase: Asking, Kind: Begin, Name: string(name)})
+			defer s.Notify(Event{Phase: Asking, Kind: End, Name: string(name)})
 			return p.client.Project(ctx, p.base, name)
 		})
 	})

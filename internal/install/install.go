@@ -102,6 +102,7 @@ type Plan struct {
 // Options say how. The zero value is the usual one.
 type Options struct {
 	LinkMode LinkMode
+	Begin    func(name string) // called for each item before it is put in its place; nil: nobody listens
 	Progress func(name string) // called for each item that is in place; nil: nobody listens
 	Warn     func(text string) // called with what the user should know; nil: nobody listens
 }
@@ -194,6 +195,6 @@ func (o Options) quiet() Options {
 			f(s)
 		}
 	}
-	o.Progress, o.Warn = wrap(o.Progress), wrap(o.Warn)
+	o.Begin, o.Progress, o.Warn = wrap(o.Begin), wrap(o.Progress), wrap(o.Warn)
 	return o
 }

@@ -68,6 +68,7 @@ func (t *transaction) change(ctx context.Context) error {
 	group.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	for _, j := range jobs {
 		group.Go(func() error {
+			t.options.Begin(j.m.Name)
 			if err := t.put(groupCtx, j, base); err != nil {
 				return fmt.Errorf("installing %s %s: %w", j.m.Name, j.m.Version, err)
 			}
