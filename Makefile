@@ -19,6 +19,7 @@
 # make bench   the solver on its hardest universes
 # make bench-server ARGS=--quick   curd-server beside nginx, proxpi, devpi and pypiserver (bench/README.md)
 # make bench-client ARGS=--quick   curd beside uv and pip: 130 wheels, cold and warm (bench/README.md)
+# make bench-guard   allocations, requests and system calls, held against bench/guard/bounds.txt (part of make check)
 # make bench-ci ARGS='--rounds 1'   a job in CI with pip, uv and curd, on fresh machines (bench/README.md)
 # make man     the manual pages into man/
 # make vectors SEED=n   hold the foundations against Python's newest `packaging`
@@ -39,7 +40,7 @@ LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
 .PHONY: build demo test test-s3 race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit check-systems \
-	check-page check-image bench bench-catalog bench-server bench-client bench-ci bench-fleet man vectors \
+	check-page check-image bench bench-catalog bench-server bench-client bench-guard bench-ci bench-fleet man vectors \
 	wheels wheels-test release release-check clean
 
 build:
@@ -66,7 +67,7 @@ $(TOOLS)/versitygw:
 $(TOOLS)/minio:
 	GOBIN=$(TOOLS) $(GO) install github.com/minio/minio@latest
 
-check: fmt lint cross race
+check: fmt lint cross race bench-guard
 
 fmt:
 	@test -z "$$(gofmt -l bench cmd internal packaging)" || { echo "gofmt these:"; gofmt -l bench cmd internal packaging; exit 1; }
@@ -141,6 +142,9 @@ bench-server:
 
 bench-client: build
 	$(PYTHON) -m bench.client $(ARGS)
+
+bench-guard: build
+	$(GO) run ./bench/guard $(ARGS)
 
 bench-ci: build
 	$(PYTHON) -m bench.ci $(ARGS)

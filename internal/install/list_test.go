@@ -280,3 +280,23 @@ func FuzzRequires(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkList lists 100 distributions and reads their metadata, as a run does that has nothing to do.
+func BenchmarkList(b *testing.B) {
+	env, plan := fakeEnv(b, b.TempDir()), Plan{}
+	for i := range 100 {
+		plan.Install = append(plan.Install, Item{Tree: tree(b, small(fmt.Sprint("w", i), "1"))})
+	}
+	apply(b, env, plan)
+	for b.Loop() {
+		all, err := List(env)
+		if err != nil || len(all) != 100 {
+			b.Fatal(len(all), err)
+		}
+		for _, i := range all {
+			if _, err := i.Metadata(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
