@@ -144,7 +144,7 @@ func writeBounds(measured map[string]int64) error {
 		bounds = map[string]int64{}
 	}
 	for name, n := range measured {
-		bounds[name] = n + n/10
+		bounds[name] = n + (n+9)/10 // 0 stays 0
 	}
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(bounds)) {

@@ -58,7 +58,8 @@ func (w *Wheel) unpack(ctx context.Context, tree Tree) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for range min(runtime.GOMAXPROCS(0), len(order)) {
 		group.Go(func() error {
-			x := newInflater()
+			x := inflaters.Get().(*inflater)
+			defer inflaters.Put(x)
 			for {
 				n := int(next.Add(1)) - 1
 				if n >= len(order) {
