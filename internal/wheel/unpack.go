@@ -124,27 +124,30 @@ func writeFile(t Tree, entry *ManifestFile, write func(io.Writer) error) (err er
 	if !filepath.IsLocal(filepath.FromSlash(entry.Path)) {
 		return errors.New("is not a path that this system can have")
 	}
-	perm := os.FileMode(0o666)
-	if entry.Executable {
-		perm = 0o777
-	}
-	f, err := os.OpenFile(t.path(entry.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	f, err := os.OpenFile(t.path(entry.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, permOf(entry.Executable))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	in := &inspector{w: f, sha256: sha256.New(), other: otherHash(entry.Hash)}
+	in := newInspector(f, entry)
 	if err := write(in); err != nil {
 		return err
 	}
-	if err := in.check(entry); err != nil {
+	if err := in.complete(t, entry); err != nil {
 		return err
 	}
-	entry.Shebang = string(in.head) == shebang && t.Manifest.isScript(entry.Path)
 	if entry.Executable {
 		return allExecutable(f)
 	}
 	return nil
+}
+
+// permOf is the mode that a file is made with, which the umask restricts.
+func permOf(executable bool) os.FileMode {
+	if executable {
+		return 0o777
+	}
+	return 0o666
 }
 
 // allExecutable sets the executable bits that the umask has taken away.
@@ -165,6 +168,10 @@ type inspector struct {
 	head   []byte // the first bytes, as many as shebang has
 	sha256 hash.Hash
 	other  hash.Hash // what RECORD uses instead of sha256, or nil
+}
+
+func newInspector(w io.Writer, entry *ManifestFile) *inspector {
+	return &inspector{w: w, sha256: sha256.New(), other: otherHash(entry.Hash)}
 }
 
 func (in *inspector) Write(p []byte) (int, error) {
@@ -193,6 +200,12 @@ func (in *inspector) check(entry *ManifestFile) error {
 	}
 	entry.SHA256 = sum
 	return nil
+}
+
+// complete checks the entry, and fills in what of it only the content tells.
+func (in *inspector) complete(t Tree, entry *ManifestFile) error {
+	entry.Shebang = string(in.head) == shebang && t.Manifest.isScript(entry.Path)
+	return in.check(entry)
 }
 
 func otherHash(hash string) hash.Hash {

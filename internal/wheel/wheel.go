@@ -67,8 +67,9 @@ type Wheel struct {
 	ConsoleScripts []EntryPoint
 	GUIScripts     []EntryPoint
 
-	r     io.ReaderAt
-	files []file
+	r      io.ReaderAt
+	files  []file
+	record string // RECORD
 }
 
 // A file is a member to unpack, and what RECORD says of it.
@@ -97,18 +98,23 @@ func open(r io.ReaderAt, size int64, filename string) (*Wheel, error) {
 	if err := checkLocals(r, a.members, a.directory); err != nil {
 		return nil, err
 	}
+	return w, w.check(a, size)
+}
+
+// check verifies what is in an archive of size bytes, in whatever form.
+func (w *Wheel) check(a *archive, size int64) error {
 	if err := a.checkNames(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := a.checkTotal(size); err != nil {
-		return nil, err
+		return err
 	}
 	for _, step := range []func(*archive) error{w.readMetadata, w.readWheel, w.readEntryPoints, w.checkData, w.readRecord} {
 		if err := step(a); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return w, nil
+	return nil
 }
 
 // Metadata reads METADATA alone, with few and small reads, for a wheel that
@@ -132,26 +138,35 @@ func Metadata(r io.ReaderAt, size int64, filename string) ([]byte, error) {
 
 // openArchive reads the file name and the central directory, and finds .dist-info.
 func (w *Wheel) openArchive(r io.ReaderAt, size int64, filename string) (*archive, error) {
-	f, err := dist.ParseFilename(filename, "")
-	if err != nil {
+	if err := w.named(filename); err != nil {
 		return nil, err
 	}
-	if f.Kind != dist.Wheel {
-		return nil, errors.New("is no wheel by its name")
-	}
-	w.File = f
-	a := &archive{r: r}
+	a := &archive{content: func(m *member, limit int64) ([]byte, error) { return m.read(r, limit) }}
+	var err error
 	if a.members, a.directory, err = readDirectory(r, size); err != nil {
 		return nil, err
 	}
-	if w.DistInfo, err = a.topFolder(".dist-info", f); err != nil {
-		return nil, err
+	return a, w.findFolders(a)
+}
+
+// named reads the file name.
+func (w *Wheel) named(filename string) (err error) {
+	if w.File, err = dist.ParseFilename(filename, ""); err == nil && w.File.Kind != dist.Wheel {
+		err = errors.New("is no wheel by its name")
+	}
+	return err
+}
+
+// findFolders finds .dist-info and .data.
+func (w *Wheel) findFolders(a *archive) (err error) {
+	if w.DistInfo, err = a.topFolder(".dist-info", w.File); err != nil {
+		return err
 	}
 	if w.DistInfo == "" {
-		return nil, errors.New("has no .dist-info folder")
+		return errors.New("has no .dist-info folder")
 	}
-	w.DataDir, err = a.topFolder(".data", f)
-	return a, err
+	w.DataDir, err = a.topFolder(".data", w.File)
+	return err
 }
 
 func (w *Wheel) readMetadata(a *archive) (err error) {
@@ -259,7 +274,8 @@ func (w *Wheel) readRecord(a *archive) error {
 	if err != nil {
 		return err
 	}
-	rows, err := parseRecord(string(text))
+	w.record = string(text)
+	rows, err := parseRecord(w.record)
 	if err != nil {
 		return err
 	}
@@ -286,12 +302,12 @@ func (w *Wheel) readRecord(a *archive) error {
 	return nil
 }
 
-// An archive is the central directory of a wheel.
+// An archive is the central directory of a wheel, or what takes its place.
 type archive struct {
-	r         io.ReaderAt
 	members   []member
-	directory directory
+	directory directory // of a zip archive
 	byName    map[string]*member
+	content   func(m *member, limit int64) ([]byte, error) // at most limit bytes
 }
 
 // topFolder finds the folder at the top whose name ends so, "" where there is
@@ -386,12 +402,21 @@ func foldName(name string) string {
 func (a *archive) checkTotal(size int64) error {
 	var total int64
 	for i := range a.members {
-		if total += a.members[i].size; total > MaxTotal {
-			return fmt.Errorf("more than %d bytes unpacked", MaxTotal)
+		total += a.members[i].size
+		if err := checkRatio(total, size); err != nil {
+			return err
 		}
 	}
-	if total > BombSize && total/MaxRatio > size {
-		return fmt.Errorf("%d bytes would unpack to %d, which is more than %d times as much", size, total, MaxRatio)
+	return nil
+}
+
+// checkRatio refuses that total bytes, or more, are unpacked from an archive of size bytes.
+func checkRatio(total, size int64) error {
+	switch {
+	case total > MaxTotal:
+		return fmt.Errorf("more than %d bytes unpacked", MaxTotal)
+	case total > BombSize && total/MaxRatio > size:
+		return fmt.Errorf("%d bytes would unpack to %d and more, which is more than %d times as much", size, total, MaxRatio)
 	}
 	return nil
 }
@@ -412,5 +437,5 @@ func (a *archive) read(name string, limit int64) ([]byte, error) {
 	if m == nil || m.folder {
 		return nil, fmt.Errorf("has no %s", name)
 	}
-	return m.read(a.r, limit)
+	return a.content(m, limit)
 }
