@@ -49,12 +49,22 @@ func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, files
 	defer func() { err = errors.Join(err, done()) }()
 	stats, can := held.Stats(), held.Expendable()
 	fmt.Fprintf(stdout, "%d files are held, %s; %s of these can be had again\n", stats.Files, server.Size(stats.Bytes), server.Size(can))
+	if stats.TarballBytes > 0 {
+		fmt.Fprintf(stdout, "tarballs of wheels take %s besides; they go first\n", server.Size(stats.TarballBytes))
+	}
 	if maxSize == 0 {
 		return nil
 	}
 	did := "removed"
 	if dryRun {
 		did = "would remove"
+	}
+	shed := min(stats.TarballBytes, max(0, stats.Bytes+stats.TarballBytes-maxSize))
+	if !dryRun {
+		shed = held.ShedTarballs(maxSize)
+	}
+	if shed > 0 {
+		fmt.Fprintf(stdout, "%s tarballs, %s\n", did, server.Size(shed))
 	}
 	count, bytes := 0, int64(0)
 	for _, x := range held.Evictable(maxSize) {

@@ -53,7 +53,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	defer func() { err = cmp.Or(err, holding.close()) }()
 	held, err := catalog.Open(ctx, catalog.Config{
 		Store: holding.store, State: holding.state, Log: log,
-		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery, Removed: noteRemovals(config.Audit, "", log),
+		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery, Tarballs: !o.noTarballs && !o.curds, Removed: noteRemovals(config.Audit, "", log),
 	})
 	if err != nil {
 		return fmt.Errorf("%s cannot be served: %w", o.directory, err)

@@ -115,7 +115,7 @@ func visit(ctx context.Context, directory string, patience time.Duration, files 
 	}
 	notes := files.auditLog(directory)
 	held, err = catalog.Open(ctx, catalog.Config{
-		Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Patience: patience, Guest: true,
+		Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Patience: patience, Guest: true, Tarballs: true,
 		Removed: noteRemovals(notes, systemUser(), slog.New(slog.NewTextHandler(stderr, nil))),
 	})
 	if err != nil {

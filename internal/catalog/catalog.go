@@ -15,6 +15,7 @@
 //	facts.jsonl             a line of JSON for each file, the last one counts
 //	metadata/XX/SHA256      METADATA of the wheel with that sha256, made when asked for
 //	uses.tsv                how often each file was opened that may be evicted
+//	tarballs/               wheels as tar.zst, made in the background (tarball.go)
 //
 // Small files beside them say what is yanked, where a file came from and what has
 // become of a project: see [YankedSuffix].
@@ -51,9 +52,12 @@ type Config struct {
 	// Patience is how long Open may read files that are new to it. Those that it
 	// did not come to are read by Run. Zero is 3 s, below zero is not at all.
 	Patience time.Duration
-	// MaxSize is how many bytes may be held, sidecars apart; zero is no bound. What
-	// can be had again goes for what comes, see [Catalog.Evictable].
+	// MaxSize is how many bytes may be held, tarballs among them and sidecars apart; zero is no bound. What
+	// can be had again goes for what comes: tarballs first, then see [Catalog.Evictable].
 	MaxSize int64
+	// Tarballs has Run make the tarball of each wheel, which needs a State. Else there are none, and what was
+	// made before is removed.
+	Tarballs bool
 	// Sweep is how often Run lists the store for what the watch missed; zero is never.
 	Sweep time.Duration
 	// VerifyEvery is how often Run reads everything anew and puts aside what is damaged; zero is never.
@@ -89,7 +93,8 @@ type From struct {
 // Stats are sums over all that is held.
 type Stats struct {
 	Projects, Files int
-	Bytes           int64
+	Bytes           int64 // of the files
+	TarballBytes    int64 // of tarballs besides
 }
 
 // Catalog is what a server holds. Make one with [Open]; it is safe for concurrent use.
@@ -104,6 +109,7 @@ type Catalog struct {
 	removed            func(Removal)
 	scope              string
 
+	tarballs    tarballs
 	maxSize     int64
 	evicting    sync.Mutex   // one at a time
 	reserved    atomic.Int64 // bytes of files that are about to be held
@@ -171,9 +177,17 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 		infos, err = c.reconcile(ctx)
 		return err
 	})
+	var kept tarballs
+	both.Go(func() (err error) {
+		if kept, err = openTarballs(config); err != nil {
+			c.log.Warn("tarballs of wheels that were made before cannot be used", "err", err)
+		}
+		return nil
+	})
 	if err := both.Wait(); err != nil {
 		return nil, err
 	}
+	c.tarballs = kept
 	found, fresh := remember(infos, known)
 	var beside []store.Info
 	fresh = slices.DeleteFunc(fresh, func(info store.Info) bool {
@@ -242,7 +256,7 @@ func (c *Catalog) File(filename string) *File {
 func (c *Catalog) Stats() Stats {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return Stats{Projects: len(c.projects), Files: len(c.files), Bytes: c.bytes}
+	return Stats{Projects: len(c.projects), Files: len(c.files), Bytes: c.bytes, TarballBytes: c.tarballs.bytes}
 }
 
 // Open opens a file that is held and may be had. Else the error is that of
@@ -282,16 +296,21 @@ func (f *File) stamp() stamp { return stamp{f.Size, f.ModTime.UnixNano()} }
 
 // put takes files, or takes them anew.
 func (c *Catalog) put(files ...*File) {
+	defer c.sweepTarballs()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	byProject := make(map[dist.Name][]*File)
 	for _, f := range files {
 		if old := c.files[f.Filename]; old != nil {
+			if old.SHA256 != f.SHA256 {
+				c.tarballs.forget(old.SHA256)
+			}
 			c.remove(old)
 		}
 		f = c.dressed(f)
 		c.files[f.Filename] = f
 		c.count(f, 1)
+		c.want(f)
 		c.noteNewest(f)
 		delete(c.ignored, f.Filename)
 		byProject[f.Name] = append(byProject[f.Name], f)
@@ -308,10 +327,12 @@ func (c *Catalog) put(files ...*File) {
 
 // drop forgets a file.
 func (c *Catalog) drop(filename string) {
+	defer c.sweepTarballs()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.ignored, filename)
 	if f := c.files[filename]; f != nil {
+		c.tarballs.forget(f.SHA256)
 		c.remove(f)
 		c.log.Debug("a file is gone", "file", filename)
 	}
@@ -324,6 +345,7 @@ func (c *Catalog) drop(filename string) {
 func (c *Catalog) remove(f *File) {
 	delete(c.files, f.Filename)
 	c.count(f, -1)
+	c.tarballs.stir()
 	c.newest = slices.DeleteFunc(c.newest, func(g *File) bool { return g.Filename == f.Filename })
 	if p := c.marked(c.projects[f.Name].without(f)); p != nil {
 		c.projects[f.Name] = p
@@ -337,6 +359,7 @@ func (c *Catalog) remove(f *File) {
 // count counts a file that comes (1) or goes (-1). The caller holds mu.
 func (c *Catalog) count(f *File, sign int64) {
 	c.bytes += sign * f.Size
+	c.tarballs.bytes += sign * f.Tarball.Size
 	switch {
 	case f.expendable() == "":
 	case sign > 0:

@@ -151,7 +151,7 @@ func (c *Catalog) reserve(ctx context.Context, filename string, size int64) (rel
 	c.evicting.Lock()
 	defer c.evicting.Unlock()
 	c.mu.RLock()
-	held, permanent := c.bytes, c.bytes-c.expendable
+	held, permanent := c.bytes+c.tarballs.bytes, c.bytes-c.expendable
 	c.mu.RUnlock()
 	reserved := c.reserved.Load()
 	if permanent+reserved+size > c.maxSize {
@@ -168,6 +168,7 @@ func (c *Catalog) reserve(ctx context.Context, filename string, size int64) (rel
 
 // shrink evicts until size bytes are held at most. The caller holds evicting.
 func (c *Catalog) shrink(ctx context.Context, size int64) error {
+	c.ShedTarballs(size)
 	for _, x := range c.Evictable(size) {
 		if err := c.Evict(ctx, x); err != nil {
 			return err
@@ -178,7 +179,7 @@ func (c *Catalog) shrink(ctx context.Context, size int64) error {
 
 // enforce evicts where files that came by hand took too much room.
 func (c *Catalog) enforce(ctx context.Context) {
-	if c.maxSize == 0 || c.Stats().Bytes <= c.maxSize {
+	if held := c.Stats(); c.maxSize == 0 || held.Bytes+held.TarballBytes <= c.maxSize {
 		return
 	}
 	c.evicting.Lock()

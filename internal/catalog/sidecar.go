@@ -179,20 +179,31 @@ func (c *Catalog) note(key string, s *sidecar) {
 		return
 	}
 	if f := c.files[of]; f != nil {
-		again := c.dressed(f)
-		if again.expendable() != f.expendable() {
-			c.count(f, -1)
-			c.count(again, 1)
-		}
-		c.files[of] = again
-		p := c.projects[f.Name]
-		c.projects[f.Name] = c.marked(p.without(f).with(f.Name, []*File{again}))
+		c.renew(f)
 	}
 }
 
-// dressed is f with what its sidecars say. The caller holds mu.
+// renew puts what is known now of a file that is held in its place. The caller holds mu.
+func (c *Catalog) renew(f *File) {
+	again := c.dressed(f)
+	if again == f {
+		return
+	}
+	if again.expendable() != f.expendable() {
+		c.count(f, -1)
+		c.count(again, 1)
+	} else {
+		c.tarballs.bytes += again.Tarball.Size - f.Tarball.Size
+	}
+	c.want(again)
+	c.files[f.Filename] = again
+	p := c.projects[f.Name]
+	c.projects[f.Name] = c.marked(p.without(f).with(f.Name, []*File{again}))
+}
+
+// dressed is f with what its sidecars say, and its tarball. The caller holds mu.
 func (c *Catalog) dressed(f *File) *File {
-	if len(c.sidecars) == 0 && !f.Yanked && f.Provenance == "" && f.Build == nil {
+	if len(c.sidecars) == 0 && !f.Yanked && f.Provenance == "" && f.Build == nil && c.tarball(f) == f.Tarball {
 		return f
 	}
 	again, provenance := *f, f.Filename+ProvenanceSuffix
@@ -206,7 +217,8 @@ func (c *Catalog) dressed(f *File) *File {
 	if s := c.sidecars[f.Filename+RecordSuffix]; s != nil && s.build.SHA256 == f.SHA256 {
 		again.Build = s.build
 	}
-	if !again.Yanked && !f.Yanked && again.Provenance == f.Provenance && again.Build == f.Build {
+	again.Tarball = c.tarball(&again)
+	if !again.Yanked && !f.Yanked && again.Provenance == f.Provenance && again.Build == f.Build && again.Tarball == f.Tarball {
 		return f
 	}
 	return &again

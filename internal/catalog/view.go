@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 
@@ -140,7 +141,7 @@ func (v *View) Stats() Stats {
 	}
 	own := v.own.Stats()
 	names, _ := v.Names()
-	return Stats{Projects: len(names), Files: stats.Files + own.Files, Bytes: stats.Bytes + own.Bytes}
+	return Stats{Projects: len(names), Files: stats.Files + own.Files, Bytes: stats.Bytes + own.Bytes, TarballBytes: stats.TarballBytes}
 }
 
 // holder is the catalog whose word on a file counts.
@@ -201,6 +202,14 @@ func (v *View) File(filename string) *File {
 func (v *View) Open(ctx context.Context, filename string) (io.ReadSeekCloser, *File, error) {
 	if c := v.holder(filename); c != nil {
 		return c.Open(ctx, filename)
+	}
+	return nil, nil, v.quarantined(filename)
+}
+
+// Tarball is [Catalog.Tarball].
+func (v *View) Tarball(filename string) (*os.File, *File, error) {
+	if c := v.holder(filename); c != nil {
+		return c.Tarball(filename)
 	}
 	return nil, nil, v.quarantined(filename)
 }

@@ -48,6 +48,10 @@ func (c *Catalog) Run(ctx context.Context) error {
 		c.maintain(ctx)
 		return nil
 	})
+	g.Go(func() error {
+		c.makeTarballs(ctx)
+		return nil
+	})
 	if c.verifyEvery > 0 {
 		g.Go(func() error {
 			c.verifyAlways(ctx)

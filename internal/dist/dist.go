@@ -119,6 +119,14 @@ type File struct {
 	// BuiltFrom and BuildKey tell of a build that its index has the record of what it was built from,
 	// and under which key: 64 hex digits each, see package record. URL+".build.json" is the record.
 	BuiltFrom, BuildKey string
+	// Tarball is what the index says of URL+".tar.zst", the wheel's other form (see package wheel); zero: it has none.
+	Tarball Tarball
+}
+
+// Tarball is a wheel's tarball.
+type Tarball struct {
+	SHA256 string // lower-case hex
+	Size   int64  // bytes
 }
 
 // String gives the file's name.

@@ -109,6 +109,8 @@ func (r *reader) readLink(s *scanner) error {
 				}
 				return err
 			})
+		case "_tar-zst":
+			l.tarball, err = s.tarball()
 		default:
 			err = s.skip()
 		}
@@ -156,6 +158,22 @@ func (s *scanner) sha256() (sum string, err error) {
 	return sum, err
 }
 
+// tarball reads what is said of a wheel's tarball.
+func (s *scanner) tarball() (t dist.Tarball, err error) {
+	err = s.object(func(key string) (err error) {
+		switch key {
+		case "sha256":
+			t.SHA256, err = s.string()
+		case "size":
+			t.Size, err = s.int()
+		default:
+			err = s.skip()
+		}
+		return err
+	})
+	return t, err
+}
+
 // The form in which pages are written, keys in the order of the specification.
 type (
 	jsonMeta struct {
@@ -181,6 +199,11 @@ type (
 		DistInfoMetadata any        `json:"data-dist-info-metadata,omitempty"`
 		Provenance       string     `json:"provenance,omitempty"`
 		Build            *jsonBuild `json:"_build,omitempty"`
+		Tarball          *jsonTar   `json:"_tar-zst,omitempty"`
+	}
+	jsonTar struct {
+		SHA256 string `json:"sha256"`
+		Size   int64  `json:"size"`
 	}
 	jsonBuild struct {
 		From string `json:"from"`
@@ -237,6 +260,9 @@ func fileJSON(f *dist.File) jsonFile {
 	}
 	if f.BuildKey != "" {
 		j.Build = &jsonBuild{f.BuiltFrom, f.BuildKey}
+	}
+	if f.Tarball.SHA256 != "" {
+		j.Tarball = &jsonTar{f.Tarball.SHA256, f.Tarball.Size}
 	}
 	switch {
 	case f.Yanked && f.YankedReason != "":

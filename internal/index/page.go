@@ -136,6 +136,7 @@ type link struct {
 	metadata                   digest
 	provenance                 string
 	builtFrom, buildKey        string
+	tarball                    dist.Tarball
 }
 
 // digest is what a page says of a metadata file.
@@ -199,6 +200,9 @@ func (r *reader) describe(f *dist.File, l *link) (ok bool) {
 	f.Provenance = l.provenance
 	if f.BuiltFrom, f.BuildKey = hexDigest(l.builtFrom), hexDigest(l.buildKey); f.BuiltFrom == "" || f.BuildKey == "" || f.Kind != dist.Wheel {
 		f.BuiltFrom, f.BuildKey = "", ""
+	}
+	if t := l.tarball; f.Kind == dist.Wheel && hexDigest(t.SHA256) != "" && t.Size > 0 && t.Size <= MaxFile {
+		f.Tarball = dist.Tarball{SHA256: hexDigest(t.SHA256), Size: t.Size}
 	}
 	return true
 }

@@ -43,7 +43,7 @@ func Merge(held *index.Project, page *Page, prefix string) *index.Project {
 		if kept != nil {
 			f = over(*kept, f)
 		} else {
-			f.URL = prefix + f.Filename
+			f.URL, f.Tarball = prefix+f.Filename, dist.Tarball{} // an upstream's own is not served here
 		}
 		merged.Files = append(merged.Files, f)
 	}

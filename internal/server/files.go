@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"curdling/internal/catalog"
+	"curdling/internal/wheel"
 )
 
 const (
@@ -27,6 +28,8 @@ func (s *shelf) getFile(w *response, r *http.Request) error {
 	case strings.HasSuffix(filename, ".whl"): // most
 	case strings.HasSuffix(filename, ".metadata"):
 		return s.getMetadata(w, r, strings.TrimSuffix(filename, ".metadata"))
+	case strings.HasSuffix(filename, wheel.TarballSuffix):
+		return s.getTarball(w, r, strings.TrimSuffix(filename, wheel.TarballSuffix))
 	case strings.HasSuffix(filename, catalog.ProvenanceSuffix):
 		return s.getSidecar(w, r, filename, "application/vnd.pypi.integrity.v1+json")
 	case strings.HasSuffix(filename, catalog.SignatureSuffix):
@@ -130,7 +133,7 @@ func (s *shelf) readSmall(r *http.Request, f *catalog.File, p *prepared, known *
 	return v, nil
 }
 
-var octets = []string{"application/octet-stream"}
+var octets, zstds = []string{"application/octet-stream"}, []string{"application/zstd"}
 
 // send sends a file, or the ranges of it that are asked for.
 func (s *shelf) send(w *response, r *http.Request, filename string) error {
@@ -145,6 +148,25 @@ func (s *shelf) send(w *response, r *http.Request, filename string) error {
 	http.ServeContent(w, r, "", f.ModTime, content)
 	if w.broke {
 		s.catalog.Doubt(filename)
+	}
+	return nil
+}
+
+// getTarball serves a wheel's tarball. It may become another one: its name says nothing of the compressor.
+func (s *shelf) getTarball(w *response, r *http.Request, filename string) error {
+	content, f, err := s.catalog.Tarball(filename)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	h := w.Header()
+	h["Content-Type"] = zstds
+	h["Etag"] = []string{`"` + f.Tarball.SHA256 + `"`}
+	h["Cache-Control"] = []string{s.pageControl}
+	http.ServeContent(w, r, "", time.Time{}, content)
+	s.count(w, r, nil)
+	if s.mirror != nil && f.From.Upstream != "" {
+		s.mirror.Hit()
 	}
 	return nil
 }

@@ -95,6 +95,7 @@ func held(s *Server, version string) []prometheus.Collector {
 		gauge("projects", "Projects that are held.", func() float64 { return float64(s.catalog.Stats().Projects) }),
 		gauge("files", "Files that are held.", func() float64 { return float64(s.catalog.Stats().Files) }),
 		gauge("held_bytes", "Bytes of the files that are held.", func() float64 { return float64(s.catalog.Stats().Bytes) }),
+		gauge("tarball_bytes", "Bytes of the tarballs that are kept beside wheels.", func() float64 { return float64(s.catalog.Stats().TarballBytes) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: "build_conflicts_total",
 			Help: "Builds that were sent when another of the same identity was held, which stays."}, func() float64 {
 			_, all := s.catalog.Evidence("")

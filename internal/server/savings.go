@@ -204,6 +204,7 @@ func (s *shelf) stats(w *response, r *http.Request) error {
 		Projects int   `json:"projects"`
 		Files    int   `json:"files"`
 		Bytes    int64 `json:"bytes"`
+		Tarballs int64 `json:"tarball_bytes"`
 	}
 	stats := s.catalog.Stats()
 	sum, projects, days := s.counters.savings.total()
@@ -217,7 +218,7 @@ func (s *shelf) stats(w *response, r *http.Request) error {
 		ByDay     []savedDay     `json:"by_day"`
 		Conflicts int            `json:"build_conflicts"`
 	}{
-		held{stats.Projects, stats.Files, stats.Bytes}, s.counters.Snapshot(), sum,
+		held{stats.Projects, stats.Files, stats.Bytes, stats.TarballBytes}, s.counters.Snapshot(), sum,
 		append([]savedProject{}, projects...), append([]savedDay{}, days...), conflicts,
 	})
 }
