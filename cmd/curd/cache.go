@@ -99,7 +99,7 @@ the environments that are linked to them take no room besides.`,
 
 // things are what the items of a kind are called.
 var things = map[curds.Kind]string{
-	curds.Files: "file", curds.Trees: "unpacked wheel", curds.Builds: "build",
+	curds.Files: "file", curds.Trees: "unpacked wheel", curds.Tarballs: "unpacked tarball", curds.Builds: "build",
 	curds.Memories: "answer", curds.Logs: "log", curds.Temps: "temporary folder",
 }
 

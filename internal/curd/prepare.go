@@ -25,7 +25,7 @@ type prepared struct {
 	hashes   []string           // all of which the file must have
 	direct   *install.DirectURL // nil: from an index
 	item     install.Item
-	file     held   // the wheel
+	file     held   // the wheel; zero where its tarball was taken
 	name     string // of the wheel's file
 	origin   Origin
 	special  bool   // built in a way that others did not ask for, and nobody could tell how
@@ -101,7 +101,11 @@ func failures(errs []error) error {
 }
 
 func (s *source) prepareOne(ctx context.Context, p *prepared) error {
-	if err := s.obtainWheel(ctx, p); err != nil {
+	unpacked, err := s.obtainTarball(ctx, p)
+	if err == nil && !unpacked {
+		err = s.obtainWheel(ctx, p)
+	}
+	if err != nil {
 		return err
 	}
 	s.unpacks <- struct{}{}
@@ -110,16 +114,17 @@ func (s *source) prepareOne(ctx context.Context, p *prepared) error {
 		s.Notify(Event{Phase: Unpacking, Kind: Begin, Name: p.name})
 		defer s.Notify(Event{Phase: Unpacking, Kind: End, Name: p.name})
 	}
-	tree, err := s.own.Tree(ctx, p.file.sha256)
-	if err != nil {
-		return err
+	if !unpacked {
+		if p.item.Tree, err = s.own.Tree(ctx, p.file.sha256); err != nil {
+			return err
+		}
 	}
-	p.item = install.Item{Tree: tree, Requested: p.choice.Requested}
+	p.item.Requested = p.choice.Requested
 	if p.direct != nil {
 		p.item.DirectURL = p.direct.Encode()
 	}
 	if s.compiler != nil && !s.nested {
-		p.item.Bytecode, err = s.own.Bytecode(ctx, tree, s.python, s.compiler.Compile)
+		p.item.Bytecode, err = s.own.Bytecode(ctx, p.item.Tree, s.python, s.compiler.Compile)
 	}
 	return err
 }

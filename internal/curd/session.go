@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"curdling/internal/build"
 	"curdling/internal/curds"
 	"curdling/internal/dist"
@@ -67,6 +69,10 @@ type session struct {
 
 	building chan struct{} // a token for each build under way
 	unpacks  chan struct{} // likewise
+
+	wheels        bool                // wheels themselves are asked for: their trees alone will not do
+	tarballMemory *semaphore.Weighted // for bytes
+	streams       *semaphore.Weighted // for tarballs
 }
 
 // place is one server that projects come from.
@@ -88,6 +94,8 @@ type place struct {
 	planOnce sync.Once
 	planned  context.Context // ends when there is a plan, or none is waited for
 	follows  atomic.Bool     // there was a plan
+
+	noTarballs atomic.Bool // it sent a tarball that was none
 }
 
 type pageKey struct {
@@ -124,6 +132,8 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 		variables: sync.OnceValue(func() map[string]string { return build.Counted(nil) }),
 		building:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		unpacks:   make(chan struct{}, runtime.GOMAXPROCS(0)),
+
+		tarballMemory: semaphore.NewWeighted(tarballMemory), streams: semaphore.NewWeighted(streams),
 	}
 	s.background, s.stop = context.WithCancel(ctx)
 	if err := s.connect(); err != nil {

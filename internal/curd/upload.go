@@ -37,6 +37,9 @@ func (s *session) upload(ctx context.Context, all []prepared) (sent []string, fa
 				s.Notify(Event{Phase: Uploading, Kind: Begin, Name: r.name})
 				defer s.Notify(Event{Phase: Uploading, Kind: End, Name: r.name})
 				signature, err := s.signature(ctx, r)
+				if err == nil && r.file.path == "" { // it came as a tarball
+					r.file, err = s.fetch(ctx, r.choice.File)
+				}
 				if err == nil {
 					_, err = c.client.Upload(ctx, c.root, r.file.path, beside(r.record, signature)...)
 				}

@@ -23,6 +23,7 @@ func Wheels(ctx context.Context, o Options, dir string) (*Report, error) {
 		return nil, err
 	}
 	defer s.close()
+	s.wheels = true
 	all, _, err := s.obtain(ctx, env, nil)
 	if err != nil {
 		return nil, err

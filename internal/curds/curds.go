@@ -5,6 +5,7 @@
 //	trees/<aa>/<sha256>/            unpacked wheels: tree/ and manifest, and bytecode-<tag>-<magic>/
 //	                                for each kind of interpreter that it was compiled for
 //	shared/<sha256>                 other machines may have the file with that hash; holds the record, if it is a build
+//	tarballs/<aa>/<sha256>/         likewise, wheels that came as tar.zst with that hash
 //	builds/<sha256>/<key>.json      which wheel was built from a source, and how
 //	memory/<kind>/<aa>/<hash>       answers of indexes and interpreters
 //	logs/                           the logs of builds
@@ -68,7 +69,7 @@ func Open(dir string) (*Curds, error) {
 		return nil, fmt.Errorf("own cache: %w", err)
 	}
 	c := &Curds{dir: dir, boot: bootID()}
-	for _, d := range []string{"files", "trees", "builds", "memory", "logs", "locks", "tmp"} {
+	for _, d := range []string{"files", "trees", "tarballs", "builds", "memory", "logs", "locks", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return nil, fmt.Errorf("own cache (CURD_CACHE moves it): %w", err)
 		}

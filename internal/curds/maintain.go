@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,6 +25,7 @@ type Kind string
 const (
 	Files    Kind = "files"
 	Trees    Kind = "trees"
+	Tarballs Kind = "tarballs"
 	Builds   Kind = "builds"
 	Memories Kind = "memory"
 	Logs     Kind = "logs"
@@ -31,10 +33,10 @@ const (
 )
 
 // Kinds lists all kinds in the order in which they are shown.
-var Kinds = []Kind{Files, Trees, Builds, Memories, Logs, Temps}
+var Kinds = []Kind{Files, Trees, Tarballs, Builds, Memories, Logs, Temps}
 
 // depth tells how deep below a kind's folder its items lie.
-var depth = map[Kind]string{Files: "*/*", Trees: "*/*", Builds: "*/*", Memories: "*/*/*", Logs: "*", Temps: "*"}
+var depth = map[Kind]string{Files: "*/*", Trees: "*/*", Tarballs: "*/*", Builds: "*/*", Memories: "*/*/*", Logs: "*", Temps: "*"}
 
 // Usage tells how much there is of one kind.
 type Usage struct {
@@ -126,7 +128,7 @@ func bytesOf(path string) (total int64) {
 func (c *Curds) Clean(ctx context.Context, names []dist.Name, w Wait) ([]Usage, error) {
 	return c.discard(ctx, w, func(b *bin) error {
 		if len(names) == 0 {
-			return b.takeAll(func(string) bool { return true }, Files, Trees, Builds, Memories, Logs)
+			return b.takeAll(func(string) bool { return true }, Files, Trees, Tarballs, Builds, Memories, Logs)
 		}
 		gone := map[string]bool{} // sha256 of files
 		err := b.takeAll(func(path string) bool {
@@ -137,6 +139,12 @@ func (c *Curds) Clean(ctx context.Context, names []dist.Name, w Wait) ([]Usage, 
 		}, Files)
 		if err == nil {
 			err = b.takeAll(func(path string) bool { return gone[filepath.Base(path)] }, Trees)
+		}
+		if err == nil {
+			err = b.takeAll(func(path string) bool {
+				m, err := readManifest(path)
+				return err == nil && slices.Contains(names, dist.Name(m.Name))
+			}, Tarballs)
 		}
 		if err == nil {
 			err = b.takeAll(func(path string) bool {

@@ -89,6 +89,10 @@ func (p *pruner) prune() error {
 			return !p.held[sha256]
 		}},
 		{Trees, func(path string) bool { return !p.held[filepath.Base(path)] }},
+		{Tarballs, func(path string) bool {
+			_, err := readManifest(path)
+			return err != nil || lastUse(filepath.Join(path, "manifest")).Before(p.before)
+		}},
 		{Builds, func(path string) bool {
 			b, err := readBuild(path)
 			return isLeftover(path) || !isUnfinished(path) && (err != nil || !p.held[b.Wheel])

@@ -41,7 +41,7 @@ func (c *Curds) Verify(ctx context.Context, found func(Damage)) ([]Usage, error)
 	}
 	v := verifier{bin: b, found: found}
 	var read []Usage
-	for _, kind := range []Kind{Files, Trees} {
+	for _, kind := range []Kind{Files, Trees, Tarballs} {
 		u, verr := v.verify(kind)
 		read, err = append(read, u), errors.Join(err, verr)
 	}
@@ -108,7 +108,7 @@ func (v *verifier) item(kind Kind, path string) (read int64, err error) {
 }
 
 // lockNames begin the names of the locks under which Fetch and Tree make an item.
-var lockNames = map[Kind]string{Files: "file ", Trees: "tree "}
+var lockNames = map[Kind]string{Files: "file ", Trees: "tree ", Tarballs: "tarball "}
 
 func gone(path string) bool {
 	_, err := os.Lstat(path)
@@ -117,7 +117,7 @@ func gone(path string) bool {
 
 // inspect reads an item and tells what is wrong with it.
 func (v *verifier) inspect(kind Kind, path string) (read int64, wrong error) {
-	if kind == Trees {
+	if kind != Files {
 		return inspectTree(path)
 	}
 	sum := filepath.Base(path)
@@ -143,19 +143,24 @@ func (v *verifier) inspect(kind Kind, path string) (read int64, wrong error) {
 	return read, err
 }
 
-// inspectTree holds a tree against its manifest, and its bytecode against its lists, whatever boot they are of.
-func inspectTree(path string) (read int64, err error) {
+// readManifest reads that of a tree, whatever boot it is of.
+func readManifest(path string) (m wheel.Manifest, err error) {
 	manifest := filepath.Join(path, "manifest")
-	t := wheel.Tree{Dir: filepath.Join(path, "tree")}
 	err = unnoticed(manifest, func() error {
 		b, err := os.ReadFile(manifest)
 		if err != nil {
 			return err
 		}
 		_, rest, _ := bytes.Cut(b, []byte("\n"))
-		return t.Manifest.UnmarshalBinary(rest)
+		return m.UnmarshalBinary(rest)
 	})
-	if err != nil {
+	return m, err
+}
+
+// inspectTree holds a tree against its manifest, and its bytecode against its lists, whatever boot they are of.
+func inspectTree(path string) (read int64, err error) {
+	t := wheel.Tree{Dir: filepath.Join(path, "tree")}
+	if t.Manifest, err = readManifest(path); err != nil {
 		return 0, err
 	}
 	for _, f := range t.Manifest.Files {

@@ -40,7 +40,36 @@ func (c *Curds) Tree(ctx context.Context, sha256 string) (wheel.Tree, error) {
 	if t, ok := c.readTree(dir); ok {
 		return t, nil
 	}
-	return c.unpack(ctx, sha256, dir)
+	return c.unpack(dir, func(dir string) (wheel.Tree, error) {
+		w, err := c.openWheel(sha256)
+		if err != nil {
+			return wheel.Tree{}, err
+		}
+		defer w.Close()
+		return w.Unpack(ctx, dir)
+	})
+}
+
+// Tarball gives the tree of the tarball with that hash, which receive unpacks into the folder that it is given where
+// that was not done yet. Such a tree is what a server called a wheel, and is never one that Tree gives: nobody here saw
+// the wheel. Two processes that want one tree receive it once.
+func (c *Curds) Tarball(ctx context.Context, sha256 string, receive func(dir string) (wheel.Tree, error)) (wheel.Tree, error) {
+	if !record.IsHash(sha256) {
+		return wheel.Tree{}, fmt.Errorf("own cache: %q is no sha256", sha256)
+	}
+	dir := filepath.Join(c.dir, string(Tarballs), sha256[:2], sha256)
+	if t, ok := c.readTree(dir); ok {
+		return t, nil
+	}
+	unlock, err := c.Lock(ctx, lockNames[Tarballs]+sha256)
+	if err != nil {
+		return wheel.Tree{}, err
+	}
+	defer unlock()
+	if t, ok := c.readTree(dir); ok {
+		return t, nil
+	}
+	return c.unpack(dir, receive)
 }
 
 // readTree reads a tree's manifest; false where there is no tree that can be trusted.
@@ -90,19 +119,14 @@ func hashFile(path string) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)), nil
 }
 
-// unpack makes the tree under a temporary name and moves it to dir, in the place of one that is broken.
-func (c *Curds) unpack(ctx context.Context, sha256, dir string) (wheel.Tree, error) {
-	w, err := c.openWheel(sha256)
-	if err != nil {
-		return wheel.Tree{}, err
-	}
-	defer w.Close()
+// unpack has the tree made under a temporary name and moves it to dir, in the place of one that is broken.
+func (c *Curds) unpack(dir string, fill func(dir string) (wheel.Tree, error)) (wheel.Tree, error) {
 	tmp, err := os.MkdirTemp(c.Temp(), "tree-")
 	if err != nil {
 		return wheel.Tree{}, c.failed(err)
 	}
 	defer os.RemoveAll(tmp)
-	t, err := w.Unpack(ctx, filepath.Join(tmp, "tree"))
+	t, err := fill(filepath.Join(tmp, "tree"))
 	if err != nil {
 		return wheel.Tree{}, c.full(err)
 	}
