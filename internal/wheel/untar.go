@@ -125,7 +125,7 @@ func (u *unpacker) read(r io.Reader) error {
 	if u.file != nil {
 		err = errors.Join(err, u.file.Close())
 	}
-	if err == nil && u.zeros < 2 {
+	if err == nil && (u.zeros < 2 || u.filled > 0) {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
@@ -274,7 +274,7 @@ func (u *unpacker) admit(m *member) error {
 			return errors.New("comes after RECORD, which is to be the last")
 		}
 		if m.name <= last && m.name != u.info+"/"+record {
-			return fmt.Errorf("comes after %q, and not before", last)
+			return fmt.Errorf("comes after %q, which is not the order of the names", last)
 		}
 	}
 	u.total += m.size
@@ -360,7 +360,8 @@ func parsePax(b []byte) (name string, err error) {
 // octal reads a number of a header: digits up to a NUL or a space.
 func octal(b []byte) (int64, error) {
 	end := bytes.IndexAny(b, "\x00 ")
-	return strconv.ParseInt(string(b[:max(end, 0)]), 8, 64)
+	n, err := strconv.ParseUint(string(b[:max(end, 0)]), 8, 63)
+	return int64(n), err
 }
 
 func cString(b []byte) string {
