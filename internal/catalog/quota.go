@@ -163,7 +163,10 @@ func (c *Catalog) reserve(ctx context.Context, filename string, size int64) (rel
 		}
 	}
 	c.reserved.Add(size)
-	return func() { c.reserved.Add(-size) }, nil
+	return func() {
+		c.reserved.Add(-size)
+		c.tarballs.stir()
+	}, nil
 }
 
 // shrink evicts until size bytes are held at most. The caller holds evicting.
