@@ -54,17 +54,18 @@ func TestScripts(t *testing.T) {
 			return os.MkdirAll(filepath.Join(env.WorkDir, "home"), 0o755)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"wheel":   makeWheel,
-			"sdist":   makeSdist,
-			"project": makeProject,
-			"serve":   serve,
-			"jobs":    serveJobs,
-			"deadend": deadEnd,
-			"dying":   serveDying,
-			"peer":    servePeer,
-			"shows":   shows,
-			"venv":    makeVenv,
-			"inspect": inspect,
+			"wheel":    makeWheel,
+			"sdist":    makeSdist,
+			"project":  makeProject,
+			"serve":    serve,
+			"jobs":     serveJobs,
+			"deadend":  deadEnd,
+			"dying":    serveDying,
+			"tarballs": serveTarballs,
+			"peer":     servePeer,
+			"shows":    shows,
+			"venv":     makeVenv,
+			"inspect":  inspect,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -219,6 +220,12 @@ func serveDying(ts *testscript.TestScript, _ bool, args []string) {
 			h.ServeHTTP(w, r)
 		})
 	})
+}
+
+// serveTarballs: tarballs VARIABLE DIR is a server that keeps the tarball of each wheel in DIR.
+func serveTarballs(ts *testscript.TestScript, _ bool, args []string) {
+	handler, stop := newTarballServer(ts, ts.MkAbs(args[1]))
+	start(ts, args[0], handler, stop)
 }
 
 // servePeer: peer VARIABLE DIR serves a machine's own cache, as curd-server --curds does.

@@ -16,6 +16,7 @@ import (
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
 	"curdling/internal/curds"
+	"curdling/internal/dist"
 	"curdling/internal/lease"
 	"curdling/internal/server"
 	"curdling/internal/store/disk"
@@ -71,6 +72,37 @@ func newServer(t fatal, dir string, accounts []string, ttl time.Duration) (h htt
 		Prepared: lease.NewFolder(filepath.Join(dir, disk.StateDir, "prepared")),
 	}
 	return server.New(server.Config{Catalog: held, Policy: policy, Builds: builds}), func() {
+		catalogs.Delete(dir)
+		unfollow()
+		store.Close()
+	}
+}
+
+// newTarballServer makes a curd-server on a folder, which has the tarballs of all wheels there.
+func newTarballServer(t fatal, dir string) (h http.Handler, stop func()) {
+	store, err := disk.Open(dir)
+	if err != nil {
+		t.Fatalf("starting a server on %s: %v", dir, err)
+	}
+	held, err := catalog.Open(context.Background(), catalog.Config{
+		Store: store, State: filepath.Join(dir, disk.StateDir), Tarballs: true, Patience: time.Minute,
+	})
+	if err != nil {
+		t.Fatalf("starting a server on %s: %v", dir, err)
+	}
+	catalogs.Store(dir, held)
+	unfollow := follow(held)
+	names, _ := held.Names()
+	for _, name := range names {
+		for _, f := range held.Project(name).Files {
+			for begun := time.Now(); f.Kind == dist.Wheel && held.File(f.Filename).Tarball.SHA256 == ""; time.Sleep(10 * time.Millisecond) {
+				if time.Since(begun) > time.Minute {
+					t.Fatalf("%s has no tarball", f.Filename)
+				}
+			}
+		}
+	}
+	return server.New(server.Config{Catalog: held}), func() {
 		catalogs.Delete(dir)
 		unfollow()
 		store.Close()

@@ -119,6 +119,22 @@ func TestTarballs(t *testing.T) {
 		}
 	}
 
+	// Scopes see those of main, and have none of their own.
+	own, _ := open(t, t.TempDir())
+	below, belowContent := flask("4.0")
+	if err := keep(t, own, below, belowContent, From{}); err != nil {
+		t.Fatal(err)
+	}
+	view := NewView(c, own)
+	if r, f, err := view.Tarball(uploaded); err != nil || f.SHA256 != sum(content) {
+		t.Errorf("through a scope: %v", err)
+	} else {
+		r.Close()
+	}
+	if _, _, err := view.Tarball(below); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of a scope's own: got %v", err)
+	}
+
 	var bytesOf int64
 	for _, name := range []string{byHand, uploaded, mirrored} {
 		bytesOf += c.File(name).Tarball.Size

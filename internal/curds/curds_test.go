@@ -1,6 +1,7 @@
 package curds
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,7 +14,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"curdling/internal/dist"
+	"curdling/internal/wheel"
 	"curdling/internal/wheel/wheeltest"
 )
 
@@ -149,6 +153,84 @@ func TestTree(t *testing.T) {
 	}
 	if again(); stamp().Size() == 0 {
 		t.Error("a damaged tree was trusted")
+	}
+}
+
+// makeTarball gives a wheel's name and its tarball.
+func makeTarball(t *testing.T, w wheeltest.Wheel) (filename string, b []byte) {
+	t.Helper()
+	zip := wheeltest.Build(w)
+	opened, err := wheel.Open(bytes.NewReader(zip), int64(len(zip)), w.Filename())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := opened.WriteTarball(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	return w.Filename(), out.Bytes()
+}
+
+// receive unpacks a tarball as a server sends it.
+func receive(t *testing.T, filename string, b []byte) func(dir string) (wheel.Tree, error) {
+	return func(dir string) (wheel.Tree, error) {
+		return wheel.UnpackTarball(t.Context(), bytes.NewReader(b), int64(len(b)), filename, dir)
+	}
+}
+
+// TestTarball: what came as a tarball is found under the tarball's hash, and under no wheel's.
+func TestTarball(t *testing.T) {
+	t.Parallel()
+	c, content := openTest(t), wheeltest.Build(demo)
+	filename, b := makeTarball(t, demo)
+	if _, err := c.Tarball(t.Context(), sum(b), receive(t, filename, b[:len(b)-10])); err == nil {
+		t.Error("half of one was taken")
+	}
+	tree, err := c.Tarball(t.Context(), sum(b), receive(t, filename, b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := c.Tarball(t.Context(), sum(b), func(string) (wheel.Tree, error) { return wheel.Tree{}, errors.New("it is there") })
+	if err != nil || again.Dir != tree.Dir {
+		t.Errorf("again: %v, %v", again.Dir, err)
+	}
+	for _, hash := range []string{sum(b), sum(content)} {
+		if tree, err := c.Tree(t.Context(), hash); err == nil {
+			t.Errorf("it is taken for a wheel's tree: %s", tree.Dir)
+		}
+		if path, ok := c.File(hash); ok {
+			t.Errorf("it is taken for a file: %s", path)
+		}
+	}
+	c.Share(sum(content), nil)
+	if _, err := os.Stat(c.sharePath(sum(content))); err == nil {
+		t.Error("it is shared as a wheel")
+	}
+	if _, _, err := c.Fetch(t.Context(), demoFile(t, content), download(content)); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := c.Tree(t.Context(), sum(content))
+	if err != nil || whole.Dir == tree.Dir {
+		t.Errorf("the wheel's tree is %s, the tarball's %s (%v)", whole.Dir, tree.Dir, err)
+	}
+	if diff := cmp.Diff(whole.Manifest, tree.Manifest); diff != "" {
+		t.Error(diff)
+	}
+
+	// As other trees are, it is read once after a crash of the machine.
+	c.boot = "another boot"
+	if err := os.Truncate(filepath.Join(tree.Dir, "demo", "__init__.py"), 0); err != nil {
+		t.Fatal(err)
+	}
+	received := false
+	if _, err := c.Tarball(t.Context(), sum(b), func(dir string) (wheel.Tree, error) {
+		received = true
+		return receive(t, filename, b)(dir)
+	}); err != nil || !received {
+		t.Errorf("a damaged one was trusted (%v)", err)
+	}
+	if _, err := c.Tarball(t.Context(), "../../x", nil); err == nil {
+		t.Error("a path was taken for a hash")
 	}
 }
 

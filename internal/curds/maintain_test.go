@@ -30,6 +30,16 @@ func keepWheel(t *testing.T, c *Curds, name, version string) string {
 	return hash
 }
 
+// keepTarball puts the tree of a wheel's tarball into the cache and gives the tarball's hash.
+func keepTarball(t *testing.T, c *Curds, name, version string) string {
+	t.Helper()
+	filename, b := makeTarball(t, wheeltest.Wheel{Name: name, Version: version, Files: map[string]string{name + ".py": "x = 1\n"}})
+	if _, err := c.Tarball(t.Context(), sum(b), receive(t, filename, b)); err != nil {
+		t.Fatal(err)
+	}
+	return sum(b)
+}
+
 func keepFile(t *testing.T, c *Curds, path string) string {
 	t.Helper()
 	f, err := dist.ParseFilename(filepath.Base(path), "")
@@ -107,7 +117,8 @@ func furnished(t *testing.T) (c *Curds, known map[string]string) {
 	c.Memory("http").Put("page", []byte("answer"))
 	write(t, filepath.Join(c.Logs(), "made-1.0-123.log"), "built")
 	write(t, filepath.Join(c.Logs(), "demo-more-2.0-45.log"), "built")
-	known = map[string]string{demo: "demo", other: "other", made: "made", src: "source"}
+	tarred := keepTarball(t, c, "demo", "1.0")
+	known = map[string]string{tarred: "tarred", demo: "demo", other: "other", made: "made", src: "source"}
 	items, err := c.items(Memories)
 	if err != nil || len(items) != 1 {
 		t.Fatal(items, err)
@@ -144,7 +155,7 @@ func same(t *testing.T, c *Curds, known map[string]string, want ...string) {
 }
 
 var everything = []string{
-	"files demo", "files other", "files made", "files source", "trees demo", "trees other", "trees made",
+	"files demo", "files other", "files made", "files source", "trees demo", "trees other", "trees made", "tarballs tarred",
 	"builds source", "memory page", "logs made-1.0-123.log", "logs demo-more-2.0-45.log",
 }
 
@@ -178,7 +189,7 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%s: %d items of %d bytes", u.Kind, u.Count, u.Bytes)
 		}
 	}
-	if diff := cmp.Diff(map[Kind]int{Files: 4, Trees: 3, Builds: 1, Memories: 1, Logs: 2, Temps: 0}, counts); diff != "" {
+	if diff := cmp.Diff(map[Kind]int{Files: 4, Trees: 3, Tarballs: 1, Builds: 1, Memories: 1, Logs: 2, Temps: 0}, counts); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -190,14 +201,14 @@ func TestClean(t *testing.T) {
 		want  []string
 		count map[Kind]int
 	}{
-		{[]dist.Name{"demo"}, without("files demo", "trees demo"), map[Kind]int{Files: 1, Trees: 1}},
+		{[]dist.Name{"demo"}, without("files demo", "trees demo", "tarballs tarred"), map[Kind]int{Files: 1, Trees: 1, Tarballs: 1}},
 		{
 			[]dist.Name{"made", "demo-more", "nobody"},
-			[]string{"files demo", "trees demo", "memory page"},
+			[]string{"files demo", "trees demo", "tarballs tarred", "memory page"},
 			map[Kind]int{Files: 3, Trees: 2, Builds: 1, Logs: 2},
 		},
 		{[]dist.Name{"nobody"}, everything, map[Kind]int{}},
-		{nil, nil, map[Kind]int{Files: 4, Trees: 3, Builds: 1, Memories: 1, Logs: 2}},
+		{nil, nil, map[Kind]int{Files: 4, Trees: 3, Tarballs: 1, Builds: 1, Memories: 1, Logs: 2}},
 	} {
 		t.Run(fmt.Sprint(tt.names), func(t *testing.T) {
 			c, known := furnished(t)
@@ -339,7 +350,7 @@ func TestWait(t *testing.T) {
 	if _, err := c.Clean(t.Context(), []dist.Name{"demo"}, Wait{Force: true}); err != nil {
 		t.Error(err)
 	}
-	same(t, c, known, without("files demo", "trees demo")...)
+	same(t, c, known, without("files demo", "trees demo", "tarballs tarred")...)
 	one()
 	waited := make(chan struct{})
 	go func() {
@@ -370,7 +381,7 @@ func TestVerify(t *testing.T) {
 		read, err := c.Verify(t.Context(), func(d Damage) {
 			found = append(found, fmt.Sprintf("%s %s: %v", d.Kind, known[filepath.Base(d.Path)], d.Err))
 		})
-		if err != nil || len(read) != 2 || read[0].Kind != Files || read[0].Bytes == 0 || read[1].Bytes == 0 {
+		if err != nil || len(read) != 3 || read[0].Kind != Files || read[0].Bytes == 0 || read[1].Bytes == 0 || read[2].Kind != Tarballs {
 			t.Errorf("read %v, %v", read, err)
 		}
 		return found
@@ -382,6 +393,7 @@ func TestVerify(t *testing.T) {
 
 	write(t, filepath.Join(short(t, c, known, Files, "made"), "made-1.0-py3-none-any.whl"), "another")
 	write(t, filepath.Join(short(t, c, known, Trees, "demo"), "tree", "demo.py"), "x = 2\n")
+	write(t, filepath.Join(short(t, c, known, Tarballs, "tarred"), "tree", "demo.py"), "x = 2\n")
 	os.Remove(filepath.Join(short(t, c, known, Trees, "other"), "manifest"))
 	os.RemoveAll(short(t, c, known, Files, "source"))
 	if err := os.Mkdir(short(t, c, known, Files, "source"), 0o755); err != nil {
@@ -391,12 +403,13 @@ func TestVerify(t *testing.T) {
 	for _, want := range []string{
 		"files made: made-1.0-py3-none-any.whl: its sha256 is ", "files source: does not hold one file",
 		"trees demo: demo 1.0: its files are not those of the wheel any more", "trees other: ",
+		"tarballs tarred: demo 1.0: its files are not",
 	} {
 		if !strings.Contains(found, want) {
 			t.Errorf("found %s\nwant %s", found, want)
 		}
 	}
-	same(t, c, known, without("files made", "files source", "trees demo", "trees other")...)
+	same(t, c, known, without("files made", "files source", "trees demo", "trees other", "tarballs tarred")...)
 	if _, err := c.Tree(t.Context(), filepath.Base(short(t, c, known, Trees, "demo"))); err != nil {
 		t.Error(err)
 	}

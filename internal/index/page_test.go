@@ -66,6 +66,7 @@ func example(t testing.TB) *Project {
 			Tags:  []tag.Tag{{Python: "py2", ABI: "none", Platform: "any"}, {Python: "py3", ABI: "none", Platform: "any"}},
 			URL:   "https://index.test/p/holy_grail-1.0-1b-py2.py3-none-any.whl", Size: 1337, SHA256: sumB,
 			HasMetadata: true, MetadataSHA256: sumA, Provenance: "https://index.test/x.provenance",
+			Tarball: dist.Tarball{SHA256: sumB, Size: 1200},
 		}, {
 			Name: "holy-grail", Version: version.MustParse("2.0+cpu.1"), Kind: dist.Wheel, Filename: "holy_grail-2.0+cpu.1-py3-none-any.whl",
 			Tags: []tag.Tag{{Python: "py3", ABI: "none", Platform: "any"}},
@@ -89,6 +90,7 @@ func TestRenderedPageIsReadBack(t *testing.T) {
 		if contentType != TypeJSON { // PEP 700 has no size in HTML
 			for i := range want.Files {
 				want.Files[i].Size = 0
+				want.Files[i].Tarball = dist.Tarball{} // nor has it room for ours
 			}
 			if strings.Contains(string(text), "<script>") || strings.Contains(string(text), "<b>") {
 				t.Errorf("%s: not escaped:\n%s", contentType, text)
@@ -178,6 +180,7 @@ func TestParseJSONMembers(t *testing.T) {
 		{`, "upload-time": "yesterday"`, dist.File{}},
 		{`, "provenance": "https://h.test/p"`, dist.File{Provenance: "https://h.test/p"}},
 		{`, "gpg-sig": true, "_tar": {}`, dist.File{}},
+		{`, "_tar-zst": {"sha256": "` + sumA + `", "size": 5}`, dist.File{}}, // it is no wheel
 	}
 	for _, tt := range tests {
 		p, err := ParseProject([]byte(oneFile(tt.members)), TypeJSON, mustURL(t, "https://h.test/simple/x/"), "x")
@@ -189,6 +192,28 @@ func TestParseJSONMembers(t *testing.T) {
 		tt.want.Filename, tt.want.URL = "x-1.0.tar.gz", "https://h.test/simple/x/x-1.0.tar.gz"
 		if diff := cmp.Diff([]dist.File{tt.want}, p.Files, sameFiles); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", tt.members, diff)
+		}
+	}
+}
+
+func TestParseTarball(t *testing.T) {
+	for _, tt := range []struct {
+		json string
+		want dist.Tarball
+	}{
+		{`{"size": 5, "x": [], "sha256": "` + strings.ToUpper(sumA) + `"}`, dist.Tarball{SHA256: sumA, Size: 5}},
+		{`{"sha256": "` + sumA + `"}`, dist.Tarball{}},
+		{`{"sha256": "` + sumA + `", "size": -1}`, dist.Tarball{}},
+		{`{"sha256": "` + sumA + `", "size": 17179869185}`, dist.Tarball{}},
+		{`{"sha256": "zz", "size": 5}`, dist.Tarball{}},
+		{`{"sha256": {}, "size": "5"}`, dist.Tarball{}},
+		{`true`, dist.Tarball{}},
+		{`null`, dist.Tarball{}},
+	} {
+		text := `{"meta": {"api-version": "1.0"}, "name": "x", "files": [{"filename": "x-1.0-py3-none-any.whl", "url": "x", "_tar-zst": ` + tt.json + `}]}`
+		p, err := ParseProject([]byte(text), TypeJSON, mustURL(t, "https://h.test/simple/x/"), "x")
+		if err != nil || p.Files[0].Tarball != tt.want {
+			t.Errorf("%s: %+v, %v", tt.json, p, err)
 		}
 	}
 }

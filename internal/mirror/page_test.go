@@ -336,6 +336,9 @@ func TestHostilePage(t *testing.T) {
 	up := newOther(t, map[string][]published{"flask": evil})
 	s := newSite(t, "", mirror.Config{}, up)
 	s.check(t, "flask", flask1.name)
+	if a := s.get("/simple/flask/", "Accept", index.TypeJSON); strings.Contains(a.body, "_tar-zst") {
+		t.Errorf("a tarball is promised that is the upstream's: %s", a.body)
+	}
 	for _, path := range []string{"/p/..%2f..%2fetc%2fpasswd", "/p/" + acme1.name, "/p/flask-3.0-py3-none-any.whl", "/p/.curdling-upstream", "/p/flask-1.0.exe"} {
 		if a := s.get(path); a.status != http.StatusNotFound {
 			t.Errorf("%s: %d", path, a.status)

@@ -130,7 +130,8 @@ func (o *other) sendPage(w http.ResponseWriter, r *http.Request) {
 	}
 	files := []map[string]any{}
 	for _, f := range listed {
-		file := map[string]any{"filename": f.name, "url": "../../files/" + f.name, "hashes": map[string]string{"sha256": sum(f.content)}, "size": len(f.content)}
+		file := map[string]any{"filename": f.name, "url": "../../files/" + f.name, "hashes": map[string]string{"sha256": sum(f.content)}, "size": len(f.content),
+			"_tar-zst": map[string]any{"sha256": sum("the upstream's own"), "size": 18}}
 		if f.url != "" {
 			file["url"] = f.url
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -44,13 +45,23 @@ func (w *Wheel) WriteTarball(ctx context.Context, out io.Writer) error {
 }
 
 func (w *Wheel) writeTarball(ctx context.Context, out io.Writer) error {
-	z, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(MaxWindow/2),
+	z := encoders.Get().(*zstd.Encoder)
+	defer encoders.Put(z)
+	z.Reset(out)
+	err := errors.Join(w.writeTar(ctx, z), z.Close())
+	z.Reset(nil) // lets go of out
+	return err
+}
+
+// encoders take about 20 MB each. Their level and window are measured: see "tarballs" in docs/server.md.
+var encoders = sync.Pool{New: func() any {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(MaxWindow/2),
 		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
 	if err != nil {
-		return err
+		panic(err) // the options are right
 	}
-	return errors.Join(w.writeTar(ctx, z), z.Close())
-}
+	return z
+}}
 
 func (w *Wheel) writeTar(ctx context.Context, out io.Writer) error {
 	t := tar.NewWriter(out)
