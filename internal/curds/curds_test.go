@@ -202,7 +202,7 @@ func TestTarball(t *testing.T) {
 			t.Errorf("it is taken for a file: %s", path)
 		}
 	}
-	c.Share(sum(content), nil)
+	c.Share(sum(content), nil, nil)
 	if _, err := os.Stat(c.sharePath(sum(content))); err == nil {
 		t.Error("it is shared as a wheel")
 	}
