@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -217,5 +218,64 @@ func TestTarballOfALiar(t *testing.T) {
 	}
 	if err := w.WriteTarball(context.Background(), io.Discard); err == nil || !strings.Contains(err.Error(), "foo/empty: has the hash") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// BenchmarkUnpack compares the two forms of a wheel: of the one at CURDLING_WHEEL, else of one that is made.
+func BenchmarkUnpack(b *testing.B) {
+	filename, content := sampleName, []byte(nil)
+	if path := os.Getenv("CURDLING_WHEEL"); path != "" {
+		filename = filepath.Base(path)
+		var err error
+		if content, err = os.ReadFile(path); err != nil {
+			b.Fatal(err)
+		}
+	} else {
+		w := sample()
+		for i := range 300 {
+			w.Files[fmt.Sprintf("foo/m%d/x.py", i)] = strings.Repeat(fmt.Sprintf("def function_%d(): return %d\n", i, i*i), 500)
+		}
+		content = wheeltest.Build(w)
+	}
+	w, err := openBytes(content, filename)
+	if err != nil {
+		b.Fatal(err)
+	}
+	tarball := tarballOf(b, content, filename)
+	var size int64
+	for _, f := range w.files {
+		size += f.size
+	}
+	b.Run("wheel", func(b *testing.B) {
+		b.SetBytes(size)
+		for b.Loop() {
+			w, err := openBytes(content, filename)
+			if err != nil {
+				b.Fatal(err)
+			}
+			dir := filepath.Join(b.TempDir(), "tree")
+			if _, err := w.Unpack(b.Context(), dir); err != nil {
+				b.Fatal(err)
+			}
+			removeAll(b, dir)
+		}
+	})
+	b.Run("tarball", func(b *testing.B) {
+		b.SetBytes(size)
+		for b.Loop() {
+			dir := filepath.Join(b.TempDir(), "tree")
+			if _, err := UnpackTarball(b.Context(), bytes.NewReader(tarball), int64(len(tarball)), filename, dir); err != nil {
+				b.Fatal(err)
+			}
+			removeAll(b, dir)
+		}
+	})
+}
+
+func removeAll(b *testing.B, dir string) {
+	b.StopTimer()
+	defer b.StartTimer()
+	if err := os.RemoveAll(dir); err != nil {
+		b.Fatal(err)
 	}
 }

@@ -124,7 +124,11 @@ func writeFile(t Tree, entry *ManifestFile, write func(io.Writer) error) (err er
 	if !filepath.IsLocal(filepath.FromSlash(entry.Path)) {
 		return errors.New("is not a path that this system can have")
 	}
-	f, err := os.OpenFile(t.path(entry.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, permOf(entry.Executable))
+	perm := os.FileMode(0o666)
+	if entry.Executable {
+		perm = 0o777
+	}
+	f, err := os.OpenFile(t.path(entry.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}
@@ -140,14 +144,6 @@ func writeFile(t Tree, entry *ManifestFile, write func(io.Writer) error) (err er
 		return allExecutable(f)
 	}
 	return nil
-}
-
-// permOf is the mode that a file is made with, which the umask restricts.
-func permOf(executable bool) os.FileMode {
-	if executable {
-		return 0o777
-	}
-	return 0o666
 }
 
 // allExecutable sets the executable bits that the umask has taken away.

@@ -106,9 +106,9 @@ type unpacker struct {
 	pad    int64 // and those that fill its last block
 	zeros  int   // blocks of zeros; the second one is the end
 
-	file *os.File      // the entry's, nil: it is not written
-	copy *bytes.Buffer // of the entry, nil: there is none
-	long *bytes.Buffer // the pax header of the entry that follows, nil: it has none
+	file io.WriteCloser // the entry's, nil: it is not written
+	copy *bytes.Buffer  // of the entry, nil: there is none
+	long *bytes.Buffer  // the pax header of the entry that follows, nil: it has none
 }
 
 const maxPax = 2 * MaxPath // bytes of a pax header
@@ -239,20 +239,31 @@ func (u *unpacker) create(h tarHead) error {
 	if err := u.makeFolder(parent(m.name)); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(u.dir, filepath.FromSlash(m.name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, permOf(m.executable()))
-	if err != nil {
-		return err
+	var err error
+	if path := u.dir + string(filepath.Separator) + filepath.FromSlash(m.name); m.executable() {
+		u.file, err = createExecutable(path)
+	} else {
+		u.file, err = create(path)
 	}
-	u.file = f
-	if m.executable() {
-		if err := allExecutable(f); err != nil {
-			return err
-		}
+	if err != nil {
+		u.file = nil
+		return err
 	}
 	if m.size == 0 {
 		return u.close()
 	}
 	return nil
+}
+
+// createExecutable makes a new file that all may execute who may read it.
+func createExecutable(path string) (io.WriteCloser, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o777)
+	if err == nil {
+		if err = allExecutable(f); err != nil {
+			f.Close()
+		}
+	}
+	return f, err
 }
 
 const record = "RECORD"
