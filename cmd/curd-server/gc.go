@@ -20,9 +20,9 @@ func newGC() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "gc [--dry-run] [--max-size SIZE] DIRECTORY",
 		Short: "remove what can be had again until the rest fits",
-		Long: `gc removes files of DIRECTORY until what is left is no larger than SIZE: first files
-of upstreams, then builds, and of these first what costs least to have again for
-its size and its use. What somebody uploaded or put there by hand never goes.
+		Long: `gc removes files of DIRECTORY until what is left is no larger than SIZE: first tarballs
+of wheels, then files of upstreams, then builds, and of these first what costs least to
+have again for its size and its use. What somebody uploaded or put there by hand never goes.
 Without --max-size it only says what is held. A server may run meanwhile.`,
 		Example: `  curd-server gc --dry-run --max-size 100GB wheels`,
 		Args:    oneDirectory,
