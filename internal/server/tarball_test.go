@@ -150,7 +150,7 @@ func TestTarball(t *testing.T) {
 func TestTarballForReaders(t *testing.T) {
 	t.Parallel()
 	s, name, content := newTarballSite(t, nil)
-	locked := newSite(t, options{dir: s.dir, users: true, configure: func(config *Config) { config.Catalog = s.Server.catalog }})
+	locked := newSite(t, options{dir: s.dir, users: true, configure: func(config *Config) { config.Catalog = s.catalog }})
 	s.drop(t, name, content)
 	path := "/p/" + name + wheel.TarballSuffix
 	for begun := time.Now(); s.get(path).StatusCode != http.StatusOK; time.Sleep(5 * time.Millisecond) {
