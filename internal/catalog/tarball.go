@@ -261,11 +261,24 @@ func (c *Catalog) makeTarball(ctx context.Context, f *File) (own dist.Tarball, e
 	if stampOf(info) != f.stamp() {
 		return own, errors.New("it changes")
 	}
-	w, err := wheel.Open(readerAt(r), f.Size, f.Filename)
-	if err != nil {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return own, err
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	content, local := r.(io.ReaderAt)
+	if !local { // each file of the wheel would be asked for
+		copied, err := os.CreateTemp(dir, ".new-")
+		if err != nil {
+			return own, err
+		}
+		defer os.Remove(copied.Name())
+		defer copied.Close()
+		if _, err := io.Copy(copied, io.LimitReader(r, f.Size)); err != nil {
+			return own, err
+		}
+		content = copied
+	}
+	w, err := wheel.Open(content, f.Size, f.Filename)
+	if err != nil {
 		return own, err
 	}
 	tmp, err := os.CreateTemp(dir, ".new-")

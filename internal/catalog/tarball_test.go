@@ -244,3 +244,20 @@ func TestTarballsGoFirst(t *testing.T) {
 		t.Errorf("%d bytes were freed, %d are left", freed, c.Stats().TarballBytes)
 	}
 }
+
+// TestTarballsOfAPlainStore, which only reads from the start to the end.
+func TestTarballsOfAPlainStore(t *testing.T) {
+	t.Parallel()
+	name, content := flask("1.0")
+	c, _ := openTarballing(t, t.TempDir(), func(config *Config) { config.Store = &fake{files: map[string][]byte{name: content}} })
+	run(t, c)
+	until(t, "its tarball", hasTarball(c, name))
+	r, f, err := c.Tarball(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if sum, err := hashOf(r, f.Tarball.Size); err != nil || sum != f.Tarball.SHA256 {
+		t.Errorf("its sha256 is %s (%v), told was %s", sum, err, f.Tarball.SHA256)
+	}
+}
