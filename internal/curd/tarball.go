@@ -69,7 +69,7 @@ func (s *source) obtainTarball(ctx context.Context, p *prepared) (ok bool, err e
 	case c.failed() != nil, lost(err) && !errors.As(err, &status):
 		s.giveUp(c, err)
 		return false, fmt.Errorf("%w: %w", errCacheLost, err)
-	case errors.As(err, &status), errors.As(err, &local):
+	case errors.As(err, &status), errors.As(err, &local), errors.Is(err, index.ErrOffline):
 		s.log("fetch").Info("comes as a wheel", "file", f.Filename, "why", err)
 	case c.noTarballs.CompareAndSwap(false, true):
 		s.warn("cache server %s has a tarball that cannot be used, going on with wheels: %v", c.shown, err)
