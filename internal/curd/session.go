@@ -73,7 +73,6 @@ type session struct {
 	wheels        bool                // wheels themselves are asked for: their trees alone will not do
 	tarballMemory *semaphore.Weighted // for bytes
 	streams       *semaphore.Weighted // for tarballs
-	received      sync.Map            // tarballs that came in this run, by sha256
 }
 
 // place is one server that projects come from.

@@ -48,8 +48,9 @@ func (s *source) obtainTarball(ctx context.Context, p *prepared) (ok bool, err e
 		return false, nil
 	}
 	f, c := p.choice.File, s.cacheOf(p.choice.File)
+	origin := OwnCache
 	tree, err := s.own.Tarball(ctx, f.Tarball.SHA256, func(dir string) (wheel.Tree, error) {
-		s.received.Store(f.Tarball.SHA256, true)
+		origin = CacheServer
 		return s.receiveTarball(ctx, c, f, dir)
 	})
 	if err == nil && (tree.Manifest.Name != string(f.Name) || tree.Manifest.Version != f.Version.String()) {
@@ -59,10 +60,7 @@ func (s *source) obtainTarball(ctx context.Context, p *prepared) (ok bool, err e
 	var local *fs.PathError
 	switch {
 	case err == nil:
-		p.item.Tree, p.name, p.origin, p.saved.Bytes = tree, f.Filename, OwnCache, f.Size
-		if _, now := s.received.Load(f.Tarball.SHA256); now {
-			p.origin = CacheServer
-		}
+		p.item.Tree, p.name, p.origin, p.saved.Bytes = tree, f.Filename, origin, f.Size
 		return true, nil
 	case ctx.Err() != nil:
 		return false, ctx.Err()
