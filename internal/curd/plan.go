@@ -3,6 +3,7 @@ package curd
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -170,16 +171,31 @@ func (s *source) speculate(ctx context.Context, p *place, chosen []string) {
 		}
 		s.running.Go(func() {
 			defer cancel()
-			_, _ = s.files.get(ctx, key(f), func() (held, error) {
-				h, err := s.download(ctx, f)
-				if err != nil {
-					s.log("fetch").Debug("a file that was planned did not come", "file", f.Filename, "err", err)
-					err = context.Canceled // for others, nobody tried
-				}
-				return h, err
-			})
+			var err error
+			if s.takesTarball(&prepared{choice: resolve.Choice{File: f}}) {
+				_, err = s.tarballs.get(ctx, f.Tarball.SHA256, func() (unpacked, error) {
+					u, err := s.unpackTarball(ctx, p, f)
+					return u, asIfNobodyTried(err)
+				})
+			} else {
+				_, err = s.files.get(ctx, key(f), func() (held, error) {
+					h, err := s.download(ctx, f)
+					return h, asIfNobodyTried(err)
+				})
+			}
+			if err != nil {
+				s.log("fetch").Debug("a file that was planned did not come", "file", f.Filename, "err", err)
+			}
 		})
 	}
+}
+
+// asIfNobodyTried has those who want the same try for themselves.
+func asIfNobodyTried(err error) error {
+	if err != nil {
+		err = fmt.Errorf("%w: %w", context.Canceled, err)
+	}
+	return err
 }
 
 // begin notes a download, unless it is too late.

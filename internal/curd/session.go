@@ -41,6 +41,7 @@ type session struct {
 	pages    memo[pageKey, *index.Project]
 	metadata memo[string, *metadata.Metadata] // by sha256 or URL of the file
 	files    memo[string, held]               // likewise
+	tarballs memo[string, unpacked]           // by sha256 of the tarball
 	builds   memo[string, curds.Build]        // by sha256 of the source and key
 	urls     memo[string, direct]             // by URL of a requirement
 	links    memo[string, *index.Links]       // by folder or page of --find-links

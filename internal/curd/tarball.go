@@ -48,11 +48,11 @@ func (s *source) obtainTarball(ctx context.Context, p *prepared) (ok bool, err e
 		return false, nil
 	}
 	f, c := p.choice.File, s.cacheOf(p.choice.File)
-	origin := OwnCache
-	tree, err := s.own.Tarball(ctx, f.Tarball.SHA256, func(dir string) (wheel.Tree, error) {
-		origin = CacheServer
-		return s.receiveTarball(ctx, c, f, dir)
-	})
+	u, err := s.tarballs.get(ctx, f.Tarball.SHA256, func() (unpacked, error) { return s.unpackTarball(ctx, c, f) })
+	tree, origin := u.tree, u.origin
+	if err == nil {
+		err = s.checkTarball(f, tree) // it may have come before its metadata
+	}
 	if err == nil && (tree.Manifest.Name != string(f.Name) || tree.Manifest.Version != f.Version.String()) {
 		err = fmt.Errorf("it is of %s %s", tree.Manifest.Name, tree.Manifest.Version)
 	}
@@ -73,6 +73,21 @@ func (s *source) obtainTarball(ctx context.Context, p *prepared) (ok bool, err e
 		s.warn("cache server %s has a tarball that cannot be used, going on with wheels: %v", c.shown, err)
 	}
 	return false, nil
+}
+
+// unpacked is what came of a tarball.
+type unpacked struct {
+	tree   wheel.Tree
+	origin Origin
+}
+
+func (s *source) unpackTarball(ctx context.Context, c *place, f dist.File) (u unpacked, err error) {
+	u.origin = OwnCache
+	u.tree, err = s.own.Tarball(ctx, f.Tarball.SHA256, func(dir string) (wheel.Tree, error) {
+		u.origin = CacheServer
+		return s.receiveTarball(ctx, c, f, dir)
+	})
+	return u, err
 }
 
 // receiveTarball unpacks a tarball into dir, from memory or, where it is large, while it arrives.
