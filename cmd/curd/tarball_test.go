@@ -143,7 +143,7 @@ func TestHostileTarballs(t *testing.T) {
 					t.Errorf("installed is %q\n%s", found, out)
 				}
 				warnings := strings.Count(string(out), "warning: ")
-				if tt.want == "" && warnings != 0 || tt.want != "" && (warnings != 1 || !strings.Contains(string(out), tt.want)) || sent.Load() > 1 {
+				if tt.want == "" && warnings != 0 || tt.want != "" && (warnings != 1 || !strings.Contains(string(out), tt.want)) || sent.Load() > 2 { // once ahead of the solver, once for what was chosen
 					t.Errorf("want one warning with %q; it was sent %d times:\n%s", tt.want, sent.Load(), out)
 				}
 				kept, _ := filepath.Glob(filepath.Join(home, "curds", "tarballs", "*", "*"))
