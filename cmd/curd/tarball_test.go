@@ -120,6 +120,9 @@ func TestHostileTarballs(t *testing.T) {
 						sent.Add(1)
 						_, _ = w.Write(tt.body(body))
 						return
+					case r.URL.Path == "/plan": // which would tell of the page as it is
+						http.NotFound(w, r)
+						return
 					case strings.HasPrefix(r.URL.Path, "/simple/") && answer.Code == http.StatusOK && (tt.lie || tt.size > 0):
 						var lie []byte
 						if tt.lie {
