@@ -149,7 +149,7 @@ class Bench:
 
     def compare(self, row, name, machine):
         """Everybody must have installed what the first did."""
-        out, first = machine.home / "installed.txt", self.scratch / f"{row}.txt"
+        out, first = machine.home / "installed.txt", self.scratch / f"installed-{row}.txt"
         files.listing(machine.venv, out)
         if not first.exists():
             out.rename(first)
