@@ -99,7 +99,7 @@ func installations(ctx context.Context, curd, server string, measured map[string
 		_, err := exec.LookPath("strace")
 		m.strace = step.strace && err == nil
 		if step.strace && err != nil {
-			fmt.Println("system calls are not counted: there is no strace here")
+			fmt.Fprintln(os.Stderr, "system calls are not counted: there is no strace here")
 		}
 		requests, bytes := c.requests.Load(), c.bytes.Load()
 		calls, err := m.install(ctx)

@@ -102,11 +102,11 @@ func compare(measured map[string]int64) error {
 			verdict = "OVER"
 			over = append(over, name)
 		}
-		fmt.Printf("%10d %10d  %s %s\n", measured[name], bound, name, verdict)
+		fmt.Fprintf(os.Stdout, "%10d %10d  %s %s\n", measured[name], bound, name, verdict)
 	}
 	for _, name := range slices.Sorted(maps.Keys(bounds)) {
 		if _, ok := measured[name]; !ok {
-			fmt.Printf("%10s %10d  %s was not measured\n", "", bounds[name], name)
+			fmt.Fprintf(os.Stdout, "%10s %10d  %s was not measured\n", "", bounds[name], name)
 		}
 	}
 	if over != nil {

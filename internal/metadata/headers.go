@@ -78,7 +78,7 @@ func firstLine(s string) string {
 	if end == 0 {
 		end = len(s)
 	}
-	if cr := strings.IndexByte(s[:end], '\r') + 1; cr > 0 && !(cr == end-1 && s[cr] == '\n') {
+	if cr := strings.IndexByte(s[:end], '\r') + 1; cr > 0 && (cr != end-1 || s[cr] != '\n') {
 		return s[:cr]
 	}
 	return s[:end]

@@ -65,7 +65,8 @@ var encoders = sync.Pool{New: func() any {
 
 func (w *Wheel) writeTar(ctx context.Context, out io.Writer) error {
 	t := tar.NewWriter(out)
-	m, x := w.manifest(), newInflater()
+	m, x := w.manifest(), inflaters.Get().(*inflater)
+	defer inflaters.Put(x)
 	for i, f := range w.files {
 		if err := ctx.Err(); err != nil {
 			return err

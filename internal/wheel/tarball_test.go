@@ -221,8 +221,8 @@ func TestTarballOfALiar(t *testing.T) {
 	}
 }
 
-// BenchmarkUnpack compares the two forms of a wheel: of the one at CURDLING_WHEEL, else of one that is made.
-func BenchmarkUnpack(b *testing.B) {
+// BenchmarkForms compares the two forms of a wheel: of the one at CURDLING_WHEEL, else of one that is made.
+func BenchmarkForms(b *testing.B) {
 	filename, content := sampleName, []byte(nil)
 	if path := os.Getenv("CURDLING_WHEEL"); path != "" {
 		filename = filepath.Base(path)
