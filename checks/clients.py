@@ -102,12 +102,12 @@ class Clients:
             self.failures += 1
             print(f"FAIL  {name}: {str(e)[-3000:]}", flush=True)
 
-    def program(self, name, version="", python=sys.executable):
-        """A virtualenv with a program of the default index, and the version that came."""
+    def program(self, name, version="", *beside, python=sys.executable):
+        """A virtualenv with a program of the default index and what it must have beside it, and the version that came."""
         venv = self.work / "programs" / f"{name}{version}"
         if not venv.exists():
             run(python, "-m", "venv", venv, env=os.environ)
-            run(venv / "bin/pip", "install", "-q", f"{name}{version}", env=os.environ)
+            run(venv / "bin/pip", "install", "-q", f"{name}{version}", *beside, env=os.environ)
         found = run(venv / "bin/python", "-c", f"import importlib.metadata as m; print(m.version('{name}'))")
         return venv / "bin" / name, found.strip()
 
@@ -234,8 +234,8 @@ class Clients:
             assert "curdle_up-1.0" in page, page
         return "upload of wheel and sdist, wrong password refused"
 
-    def twine(self, version=""):
-        twine, number = self.program("twine", version)
+    def twine(self, version="", *beside):
+        twine, number = self.program("twine", version, *beside)
         return f"{number}: " + self.uploads(lambda files, url, password, fails: run(
             twine, "upload", "--non-interactive", "--repository-url", url, "-u", USER, "-p", password, *files, env=self.home(), fails=fails) and None)
 
@@ -279,7 +279,7 @@ def main():
             c.pips(url)
             for name, what in {
                 "uv newest": lambda: c.uv(url), "uv 0.4": lambda: c.uv(url, "==0.4.30"), "poetry": lambda: c.poetry(url), "pdm": lambda: c.pdm(url), "pipx": lambda: c.pipx(url),
-                "twine newest": c.twine, "twine 4": lambda: c.twine("==4.0.2"), "uv publish": c.uv_publish, "flit": c.flit, "poetry publish": c.poetry_publish,
+                "twine newest": c.twine, "twine 4": lambda: c.twine("==4.0.2", "importlib-metadata<8"), "uv publish": c.uv_publish, "flit": c.flit, "poetry publish": c.poetry_publish,
             }.items():
                 c.check(name, what)
     sys.exit(1 if c.failures else 0)
