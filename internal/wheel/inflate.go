@@ -3,6 +3,7 @@ package wheel
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -65,7 +66,7 @@ func (x *inflater) copy(w io.Writer, r io.ReaderAt, m *member) error {
 		b.content = slices.Grow(b.content[:0], int(m.size))[:m.size]
 		content = b.content
 		if err := x.whole.Decode(content, b.packed); err != nil {
-			return fmt.Errorf("%w, or does not unpack to the size that the central directory says", err)
+			return cmp.Or(x.stream(io.Discard, r, m), err) // the stream tells what is wrong
 		}
 	}
 	if int64(len(content)) != m.size {
