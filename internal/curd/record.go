@@ -40,7 +40,7 @@ func newRecord(r *recipe, result *build.Result, used *used, needs fit.Needs) (*r
 			Compilers: needs.Compilers(), Flags: flags,
 		},
 		Needs: record.Needs{Needs: needs.Merged()},
-		Cost:  record.Cost{Seconds: result.Seconds, Bytes: used.bytes, Built: time.Now().UTC().Truncate(time.Second)},
+		Cost:  record.Cost{Seconds: result.Seconds, Bytes: used.bytes, Built: time.Now().UTC().Truncate(time.Millisecond)},
 	}
 	rec.From.SHA256 = r.source
 	if rec.Native() && !needs.IsZero() {

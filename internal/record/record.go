@@ -106,7 +106,7 @@ type Needs struct {
 type Cost struct {
 	Seconds float64   `json:"seconds"`
 	Bytes   int64     `json:"bytes,omitempty"` // of the source and of what was installed for the build
-	Built   time.Time `json:"built"`           // when it ended
+	Built   time.Time `json:"built"`           // when it ended, to the millisecond, which orders quick builds
 }
 
 // Duration is how long the build took.
