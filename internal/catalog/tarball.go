@@ -89,10 +89,15 @@ func (c *Catalog) tarball(f *File) dist.Tarball {
 	return c.tarballs.known[f.SHA256]
 }
 
+// lacks tells whether a tarball of a file is still to be made. The caller holds mu.
+func (t *tarballs) lacks(f *File) bool {
+	return f.hasTarball() && f.Tarball.SHA256 == "" && !t.failed[f.SHA256]
+}
+
 // want has the tarball of a wheel made that has none. The caller holds mu.
 func (c *Catalog) want(f *File) {
 	t := &c.tarballs
-	if t.dir == "" || !f.hasTarball() || f.Tarball.SHA256 != "" || t.failed[f.SHA256] {
+	if t.dir == "" || !t.lacks(f) {
 		return
 	}
 	t.wanted = append(t.wanted, f.Filename)
@@ -226,7 +231,7 @@ func (c *Catalog) nextWanted() *File {
 	for len(t.wanted) > 0 {
 		last := len(t.wanted) - 1
 		f := c.files[t.wanted[last]]
-		wanted := f != nil && f.hasTarball() && f.Tarball.SHA256 == "" && !t.failed[f.SHA256]
+		wanted := f != nil && t.lacks(f)
 		if wanted && !c.roomForTarball(f) {
 			return nil
 		}

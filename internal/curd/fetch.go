@@ -67,15 +67,20 @@ func (s *session) download(ctx context.Context, f dist.File) (h held, err error)
 		h.downloaded = true
 		s.Notify(Event{Phase: Fetching, Kind: Begin, Name: f.Filename, Bytes: f.Size})
 		defer s.Notify(Event{Phase: Fetching, Kind: End, Name: f.Filename})
-		var before int64
-		return askPlace(ctx, s.cacheOf(f), func(ctx context.Context) (string, error) {
-			return s.clientFor(f).Download(ctx, f, w, func(n int64) {
-				s.Notify(Event{Phase: Fetching, Kind: Progress, Name: f.Filename, Bytes: n - before})
-				before = n
-			})
-		})
+		return s.receive(ctx, f, w, f.Filename)
 	})
 	return h, err
+}
+
+// receive has a file written to w and gives its hash; its progress is told under that name.
+func (s *session) receive(ctx context.Context, f dist.File, w index.Sink, name string) (sha256 string, err error) {
+	var before int64
+	return askPlace(ctx, s.cacheOf(f), func(ctx context.Context) (string, error) {
+		return s.clientFor(f).Download(ctx, f, w, func(n int64) {
+			s.Notify(Event{Phase: Fetching, Kind: Progress, Name: name, Bytes: n - before})
+			before = n
+		})
+	})
 }
 
 // lost tells a server that fails from one that answers with something wrong.

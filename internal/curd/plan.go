@@ -174,7 +174,7 @@ func (s *source) speculate(ctx context.Context, p *place, chosen []string) {
 			var err error
 			if s.takesTarball(&prepared{choice: resolve.Choice{File: f}}) {
 				_, err = s.tarballs.get(ctx, f.Tarball.SHA256, func() (unpacked, error) {
-					u, err := s.unpackTarball(ctx, p, f)
+					u, err := s.unpackTarball(ctx, f)
 					return u, asIfNobodyTried(err)
 				})
 			} else {

@@ -48,7 +48,7 @@ func (s *source) obtainTarball(ctx context.Context, p *prepared) (ok bool, err e
 		return false, nil
 	}
 	f, c := p.choice.File, s.cacheOf(p.choice.File)
-	u, err := s.tarballs.get(ctx, f.Tarball.SHA256, func() (unpacked, error) { return s.unpackTarball(ctx, c, f) })
+	u, err := s.tarballs.get(ctx, f.Tarball.SHA256, func() (unpacked, error) { return s.unpackTarball(ctx, f) })
 	tree, origin := u.tree, u.origin
 	if err == nil {
 		err = s.checkTarball(f, tree) // it may have come before its metadata
@@ -81,17 +81,17 @@ type unpacked struct {
 	origin Origin
 }
 
-func (s *source) unpackTarball(ctx context.Context, c *place, f dist.File) (u unpacked, err error) {
+func (s *source) unpackTarball(ctx context.Context, f dist.File) (u unpacked, err error) {
 	u.origin = OwnCache
 	u.tree, err = s.own.Tarball(ctx, f.Tarball.SHA256, func(dir string) (wheel.Tree, error) {
 		u.origin = CacheServer
-		return s.receiveTarball(ctx, c, f, dir)
+		return s.receiveTarball(ctx, f, dir)
 	})
 	return u, err
 }
 
 // receiveTarball unpacks a tarball into dir, from memory or, where it is large, while it arrives.
-func (s *source) receiveTarball(ctx context.Context, c *place, f dist.File, dir string) (wheel.Tree, error) {
+func (s *source) receiveTarball(ctx context.Context, f dist.File, dir string) (wheel.Tree, error) {
 	t := dist.File{Filename: f.Filename + wheel.TarballSuffix, URL: f.URL + wheel.TarballSuffix, SHA256: f.Tarball.SHA256, Size: f.Tarball.Size}
 	receive := s.streamTarball
 	if t.Size <= smallTarball {
@@ -100,13 +100,7 @@ func (s *source) receiveTarball(ctx context.Context, c *place, f dist.File, dir 
 	s.Notify(Event{Phase: Fetching, Kind: Begin, Name: f.Filename, Bytes: t.Size})
 	defer s.Notify(Event{Phase: Fetching, Kind: End, Name: f.Filename})
 	download := func(w index.Sink) error {
-		var before int64
-		_, err := askPlace(ctx, c, func(ctx context.Context) (string, error) {
-			return c.client.Download(ctx, t, w, func(n int64) {
-				s.Notify(Event{Phase: Fetching, Kind: Progress, Name: f.Filename, Bytes: n - before})
-				before = n
-			})
-		})
+		_, err := s.receive(ctx, t, w, f.Filename)
 		return err
 	}
 	tree, err := receive(ctx, f, download, dir)

@@ -14,6 +14,11 @@ func (s *Store) Replace(_ context.Context, key string, content []byte) error {
 	if err != nil {
 		return err
 	}
+	return s.rename(content, name, func() error { return nil })
+}
+
+// rename puts a whole new file in the place of the one at name, where allow has nothing against it at the last moment.
+func (s *Store) rename(content []byte, name string, allow func() error) error {
 	f, err := s.Spool()
 	if err != nil {
 		return err
@@ -21,6 +26,9 @@ func (s *Store) Replace(_ context.Context, key string, content []byte) error {
 	defer os.Remove(f.Name()) // nothing there after success
 	_, err = f.Write(content)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := allow(); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), name); err != nil {

@@ -16,34 +16,24 @@ import (
 )
 
 // Swap renames a whole file over the one that is there, while no other process swaps.
-func (s *Store) Swap(ctx context.Context, key string, old, content []byte) (err error) {
+func (s *Store) Swap(ctx context.Context, key string, old, content []byte) error {
 	name, err := s.path(key)
 	if err != nil {
 		return err
 	}
-	f, err := s.Spool()
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // nothing there after success
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
 	lock := flock.New(filepath.Join(s.root, StateDir, "swap.lock"))
 	defer lock.Close()
-	if _, err := lock.TryLockContext(ctx, 5*time.Millisecond); err != nil {
-		return fmt.Errorf("%s cannot be changed: %s: %w", key, lock.Path(), err)
-	}
-	held, err := os.ReadFile(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err != nil || !bytes.Equal(held, old) {
-		return &fs.PathError{Op: "swap", Path: name, Err: store.ErrChanged}
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
+	return s.rename(content, name, func() error {
+		if _, err := lock.TryLockContext(ctx, 5*time.Millisecond); err != nil {
+			return fmt.Errorf("%s cannot be changed: %s: %w", key, lock.Path(), err)
+		}
+		held, err := os.ReadFile(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err != nil || !bytes.Equal(held, old) {
+			return &fs.PathError{Op: "swap", Path: name, Err: store.ErrChanged}
+		}
+		return nil
+	})
 }
