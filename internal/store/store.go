@@ -1,6 +1,6 @@
 // Package store says what a place that keeps files must do. It is the seam
 // between what a server holds and where the bytes lie: a folder (store/disk)
-// today, an object store tomorrow. The suite in store/storetest is this
+// or an object store (store/s3). The suite in store/storetest is this
 // contract as a test, and every store passes it.
 //
 // A key is a relative slash-separated path, at most [MaxKey] bytes of printable
@@ -96,6 +96,26 @@ type Swapper interface {
 	// other whole. Where the key holds something else by now, or nothing, the error wraps [ErrChanged], and of several
 	// who swap the same at once exactly one succeeds. After another error nothing is known but that.
 	Swap(ctx context.Context, key string, old, content []byte) error
+}
+
+// Noter is a Store that is too large and too far away to be listed whole at the start, and read file by file. Its keys
+// fall into groups, the projects, each of which is listed alone; and with a file it keeps a note of what was learnt of it.
+type Noter interface {
+	Store
+
+	// CreateNoted is Create for a file with that sha256, in lower-case hex, and a note, which becomes visible in the
+	// same step. The bytes must have that hash.
+	CreateNoted(ctx context.Context, key, sha256 string, note []byte, r io.Reader, size int64) error
+
+	// Note gives the note that a file was created with; nil where there was none. A key that is not held is an error
+	// that wraps [fs.ErrNotExist].
+	Note(ctx context.Context, key string) ([]byte, Info, error)
+
+	// ListGroup is List for the keys of one group. It sees each Create of which it is known that it ended before it began.
+	ListGroup(ctx context.Context, group string) iter.Seq2[Info, error]
+
+	// Groups gives the groups of which something may be held, sorted by their bytes. After an error nothing more comes.
+	Groups(ctx context.Context) iter.Seq2[string, error]
 }
 
 // ErrChanged is wrapped by the error of a swap to which another change came first.
