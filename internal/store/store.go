@@ -98,6 +98,19 @@ type Swapper interface {
 	Swap(ctx context.Context, key string, old, content []byte) error
 }
 
+// Stater is a Store that tells of a file without opening it.
+type Stater interface {
+	// Stat gives what is known of a file, as of now. A key that is not held is an error that wraps [fs.ErrNotExist].
+	Stat(ctx context.Context, key string) (Info, error)
+}
+
+// Folders is a Store that lists what its keys begin with, without listing all of them.
+type Folders interface {
+	// ListFolders gives the segments that come after prefix, which is "" or ends with a slash, and before a slash
+	// in the keys that start with it: each once, in no particular order. After an error nothing more comes.
+	ListFolders(ctx context.Context, prefix string) iter.Seq2[string, error]
+}
+
 // Noter is a Store that is too large and too far away to be listed whole at the start, and read file by file. Its keys
 // fall into groups, the projects, each of which is listed alone; and with a file it keeps a note of what was learnt of it.
 type Noter interface {

@@ -47,6 +47,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Spool", testSpool},
 		{"SpoolRace", testSpoolRace},
 		{"Swap", testSwap},
+		{"Stat", testStat},
+		{"Folders", testFolders},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -455,6 +457,59 @@ func testSwap(t *testing.T, s store.Store) {
 	}
 	if names := list(t, s, ""); len(names) != 1 {
 		t.Errorf("left is %v", names)
+	}
+}
+
+func testStat(t *testing.T, s store.Store) {
+	stater, ok := s.(store.Stater)
+	if !ok {
+		t.Skip("not a Stater")
+	}
+	create(t, s, "dir/a", "abc")
+	for key, want := range map[string]error{"dir/a": nil, "dir": fs.ErrNotExist, "dir/b": fs.ErrNotExist, "../a": fs.ErrInvalid} {
+		info, err := stater.Stat(t.Context(), key)
+		if !errors.Is(err, want) {
+			t.Errorf("Stat(%q): %v, want %v", key, err, want)
+		}
+		if want != nil {
+			continue
+		}
+		r, opened, err := s.Open(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		if diff := cmp.Diff(opened, info); diff != "" {
+			t.Errorf("Open and Stat disagree (-Open +Stat):\n%s", diff)
+		}
+	}
+}
+
+func testFolders(t *testing.T, s store.Store) {
+	folders, ok := s.(store.Folders)
+	if !ok {
+		t.Skip("not Folders")
+	}
+	for _, key := range []string{"a", "b/c", "b/d", "b/e/f", "b-c/d", "b/g/h/i", "b/g/j"} {
+		create(t, s, key, "x")
+	}
+	for prefix, want := range map[string][]string{"": {"b", "b-c"}, "b/": {"e", "g"}, "b/g/": {"h"}, "x/": nil} {
+		var got []string
+		for folder, err := range folders.ListFolders(t.Context(), prefix) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, folder)
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("ListFolders(%q) (-want +got):\n%s", prefix, diff)
+		}
+	}
+	for _, err := range folders.ListFolders(t.Context(), "../") {
+		if !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("ListFolders of ../: %v, want fs.ErrInvalid", err)
+		}
 	}
 }
 
