@@ -131,6 +131,23 @@ type Noter interface {
 	Groups(ctx context.Context) iter.Seq2[string, error]
 }
 
+// Presigner is a Store whose files others can fetch, for a while, without asking whoever has it open.
+type Presigner interface {
+	// Presign gives a URL at which the file can be had by GET until ttl is over, ranges of it too, with no
+	// credentials but the URL itself. Nobody looks whether the file is held.
+	Presign(ctx context.Context, key string, ttl time.Duration) (url string, err error)
+}
+
+// UnavailableError says that a store does not answer, or not now. What was to be done was not done, or that is not known.
+type UnavailableError struct {
+	Err        error
+	RetryAfter time.Duration // it is of no use to ask before; 0 is not known
+}
+
+func (e *UnavailableError) Error() string { return "the store does not answer: " + e.Err.Error() }
+
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
 // ErrChanged is wrapped by the error of a swap to which another change came first.
 var ErrChanged = errors.New("it was changed meanwhile")
 
