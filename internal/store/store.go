@@ -148,6 +148,29 @@ func (e *UnavailableError) Error() string { return "the store does not answer: "
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
+// Versioned is a Store in which small files have versions, and are changed on the condition that they have the one that was seen.
+// They have at most [MaxVersioned] bytes.
+type Versioned interface {
+	Store
+
+	// Get gives a file whole, and its version, which is never "" and another one once the content is another: what comes back
+	// to what it was may have the version that it had. Where the version is known still, content is nil. A key that is not held is an error that
+	// wraps [fs.ErrNotExist].
+	Get(ctx context.Context, key, known string) (content []byte, version string, err error)
+
+	// Put puts content in the place of what has that version; "" makes a file where there is none. Whoever looks sees the one or
+	// the other whole. Where the file has another version, or is gone, the error wraps [ErrChanged], and of several at once exactly one succeeds.
+	// Another error leaves open what happened: it may have been done, or be done later, as long as the file has that version.
+	Put(ctx context.Context, key, version string, content []byte) (newVersion string, err error)
+
+	// Delete removes the file that has that version; else, and where there is none, the error wraps [ErrChanged]. A store that cannot do so in one
+	// step looks first, and what comes between is lost.
+	Delete(ctx context.Context, key, version string) error
+}
+
+// MaxVersioned is how large a file with versions may be, in bytes.
+const MaxVersioned = 16 << 20
+
 // ErrChanged is wrapped by the error of a swap to which another change came first.
 var ErrChanged = errors.New("it was changed meanwhile")
 

@@ -70,7 +70,7 @@ func connect(place string, o Options) (*Store, error) {
 		Creds: credentials.NewChainCredentials([]credentials.Provider{
 			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{Client: &http.Client{Timeout: 5 * time.Second}},
 		}),
-		Secure: u.Scheme == "https", Region: region, BucketLookup: lookup, Transport: transport,
+		Secure: u.Scheme == "https", Region: region, BucketLookup: lookup, Transport: conditional{transport},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", place, err)

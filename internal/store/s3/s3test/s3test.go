@@ -75,10 +75,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPut && key != "":
 		s.put(w, r, bucket+"/"+key)
 	case r.Method == http.MethodDelete && key != "":
-		s.mu.Lock()
-		delete(s.objects, bucket+"/"+key)
-		s.mu.Unlock()
-		w.WriteHeader(http.StatusNoContent)
+		s.delete(w, r, bucket+"/"+key)
 	case (r.Method == http.MethodGet || r.Method == http.MethodHead) && key != "":
 		s.get(w, r, bucket+"/"+key)
 	case r.Method == http.MethodGet:
@@ -114,6 +111,21 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, name string) {
 	case s.After == nil || !s.After(w, r):
 		w.Header().Set("ETag", o.etag)
 	}
+}
+
+func (s *Server) delete(w http.ResponseWriter, r *http.Request, name string) {
+	s.mu.Lock()
+	old, held := s.objects[name]
+	ok := r.Header.Get("If-Match") == "" || held && r.Header.Get("If-Match") == old.etag
+	if ok {
+		delete(s.objects, name)
+	}
+	s.mu.Unlock()
+	if !ok {
+		fail(w, r, http.StatusPreconditionFailed, "PreconditionFailed")
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // payload reads a body, and takes it out of the chunks in which signed ones come.
