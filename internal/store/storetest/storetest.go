@@ -284,26 +284,45 @@ func testCancelled(t *testing.T, s store.Store) {
 	wantNothing(t, s, "a")
 }
 
+// testInvisibleUntilWhole looks while a file is on its way. A store may have who looks wait for the file.
 func testInvisibleUntilWhole(t *testing.T, s store.Store) {
-	looked := false
-	r := io.MultiReader(strings.NewReader(strings.Repeat("x", 70_000)), readerFunc(func([]byte) (int, error) {
-		looked = true
-		if _, _, err := s.Open(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Open in the middle of Create: %v, want fs.ErrNotExist", err)
-		}
-		if keys := list(t, s, ""); len(keys) != 0 {
-			t.Errorf("List in the middle of Create: %q", keys)
+	const size = 70_000
+	looked := make(chan struct{})
+	look := sync.OnceFunc(func() {
+		go func() {
+			defer close(looked)
+			r, _, err := s.Open(t.Context(), "a")
+			if err == nil {
+				defer r.Close()
+				if n, err := io.Copy(io.Discard, r); n != size {
+					t.Errorf("Open in the middle of Create gives %d bytes, %v", n, err)
+				}
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("Open in the middle of Create: %v, want fs.ErrNotExist", err)
+			}
+			for info, err := range s.List(t.Context(), "") {
+				if err != nil || info.Size != size {
+					t.Errorf("List in the middle of Create: %+v, %v", info, err)
+				}
+			}
+		}()
+	})
+	r := io.MultiReader(strings.NewReader(strings.Repeat("x", size)), readerFunc(func([]byte) (int, error) {
+		look()
+		select {
+		case <-looked:
+		case <-time.After(time.Second):
 		}
 		return 0, io.EOF
 	}))
-	if err := s.Create(t.Context(), "a", r, 70_000); err != nil {
+	err := s.Create(t.Context(), "a", r, size)
+	look()
+	<-looked
+	if err != nil {
 		t.Fatal(err)
 	}
-	if !looked {
-		t.Error("the reader was not read to its end")
-	}
-	if n := len(read(t, s, "a")); n != 70_000 {
-		t.Errorf("%d bytes, want 70000", n)
+	if n := len(read(t, s, "a")); n != size {
+		t.Errorf("%d bytes, want %d", n, size)
 	}
 }
 
