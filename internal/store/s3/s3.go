@@ -43,6 +43,8 @@ type Store struct {
 var (
 	_ store.Store   = (*Store)(nil)
 	_ store.Swapper = (*Store)(nil)
+	_ store.Stater  = (*Store)(nil)
+	_ store.Folders = (*Store)(nil)
 )
 
 // Close closes the connections that nobody uses.
@@ -165,36 +167,81 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
+// Stat asks for an object's headers.
+func (s *Store) Stat(ctx context.Context, key string) (store.Info, error) {
+	object, err := s.object(key)
+	if err != nil {
+		return store.Info{}, err
+	}
+	info, err := s.client.StatObject(ctx, s.bucket, object, minio.StatObjectOptions{})
+	if err != nil {
+		return store.Info{}, s.failed("stat", key, err)
+	}
+	return store.Info{Key: key, Size: info.Size, ModTime: whole(info.LastModified)}, nil
+}
+
 // List asks for a thousand names at a time.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Info, error] {
 	return func(yield func(store.Info, error) bool) {
+		for o, err := range s.list(ctx, prefix, true) {
+			if err != nil {
+				yield(store.Info{}, err)
+				return
+			}
+			if store.CheckKey(o.Key) != nil { // nothing of ours
+				continue
+			}
+			if !yield(store.Info{Key: o.Key, Size: o.Size, ModTime: whole(o.LastModified)}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// ListFolders asks for a thousand folders at a time.
+func (s *Store) ListFolders(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for o, err := range s.list(ctx, prefix, false) {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			folder, ok := strings.CutSuffix(strings.TrimPrefix(o.Key, prefix), "/")
+			if ok && store.CheckKey(folder) == nil && !yield(folder, nil) {
+				return
+			}
+		}
+	}
+}
+
+// list gives the objects whose keys start with prefix, which are their Keys; where it is not recursive, what lies in a
+// folder below prefix is one of them, whose key ends with a slash. After an error nothing more comes.
+func (s *Store) list(ctx context.Context, prefix string, recursive bool) iter.Seq2[minio.ObjectInfo, error] {
+	return func(yield func(minio.ObjectInfo, error) bool) {
 		if prefix != "" {
 			if err := store.CheckKey(strings.TrimSuffix(prefix, "/")); err != nil {
-				yield(store.Info{}, err)
+				yield(minio.ObjectInfo{}, err)
 				return
 			}
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		for o := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true}) {
+		for o := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: recursive}) {
 			err := o.Err
 			if ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
 			if err != nil {
-				yield(store.Info{}, s.failed("list", prefix, err))
+				yield(minio.ObjectInfo{}, s.failed("list", prefix, err))
 				return
 			}
-			key := strings.TrimPrefix(o.Key, s.prefix)
-			if store.CheckKey(key) != nil { // nothing of ours
-				continue
-			}
-			if !yield(store.Info{Key: key, Size: o.Size, ModTime: whole(o.LastModified)}, nil) {
+			o.Key = strings.TrimPrefix(o.Key, s.prefix)
+			if !yield(o, nil) {
 				return
 			}
 		}
 		if ctx.Err() != nil {
-			yield(store.Info{}, context.Cause(ctx))
+			yield(minio.ObjectInfo{}, context.Cause(ctx))
 		}
 	}
 }

@@ -179,10 +179,11 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, name string) {
 }
 
 type listing struct {
-	XMLName     xml.Name `xml:"ListBucketResult"`
-	IsTruncated bool
-	Next        string `xml:"NextContinuationToken,omitempty"`
-	Contents    []listed
+	XMLName        xml.Name `xml:"ListBucketResult"`
+	IsTruncated    bool
+	Next           string `xml:"NextContinuationToken,omitempty"`
+	Contents       []listed
+	CommonPrefixes []common
 }
 
 type listed struct {
@@ -190,19 +191,33 @@ type listed struct {
 	Size                    int
 }
 
+type common struct{ Prefix string }
+
 func (s *Server) list(w http.ResponseWriter, r *http.Request, bucket string) {
 	q := r.URL.Query()
 	most, _ := strconv.Atoi(cmp.Or(q.Get("max-keys"), "1000"))
+	prefix, last := q.Get("prefix"), q.Get("continuation-token")
 	var all listing
 	s.mu.Lock()
 	for _, name := range slices.Sorted(maps.Keys(s.objects)) {
 		key, ok := strings.CutPrefix(name, bucket)
-		if !ok || !strings.HasPrefix(key, q.Get("prefix")) || key <= q.Get("continuation-token") {
+		if !ok || !strings.HasPrefix(key, prefix) {
 			continue
 		}
-		if all.IsTruncated = len(all.Contents) == most; all.IsTruncated {
-			all.Next = all.Contents[most-1].Key
+		folder, _, inFolder := strings.Cut(key[len(prefix):], "/")
+		if inFolder = inFolder && q.Get("delimiter") == "/"; inFolder {
+			key = prefix + folder + "/"
+		}
+		if key <= last {
+			continue
+		}
+		if all.IsTruncated = len(all.Contents)+len(all.CommonPrefixes) == most; all.IsTruncated {
+			all.Next = last
 			break
+		}
+		if last = key; inFolder {
+			all.CommonPrefixes = append(all.CommonPrefixes, common{key})
+			continue
 		}
 		o := s.objects[name]
 		all.Contents = append(all.Contents, listed{key, o.modified.UTC().Format("2006-01-02T15:04:05.000Z"), o.etag, len(o.body)})
