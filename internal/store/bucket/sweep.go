@@ -1,0 +1,159 @@
+package bucket
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"curdling/internal/store"
+)
+
+// quarantine is the folder of the raw store with the reasons for which files were put aside, each under its bytes' own path.
+const quarantine = "quarantine/"
+
+// Quarantine takes the claim away, leaves the bytes where they are, and writes the reason to
+// quarantine/PROJECT/SHA256/PUT/FILE, which keeps them from Sweep. Of a sidecar only the reason is kept.
+func (s *Store) Quarantine(ctx context.Context, key, reason string) error {
+	p, err := placeOf(key)
+	if err != nil {
+		return err
+	}
+	aside, f := quarantine+p.group+"/"+rand.Text()+"/"+key, file{}
+	if p.file {
+		if _, f, err = s.claim(ctx, p); err != nil && !errors.Is(err, errBroken) {
+			return err
+		}
+		if err == nil {
+			aside = quarantine + strings.TrimPrefix(f.object, root)
+		}
+	}
+	text := key + ": " + reason + "\n"
+	err = s.raw.Create(ctx, aside, strings.NewReader(text), int64(len(text)))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := s.raw.Remove(ctx, p.object()); err != nil {
+		return err
+	}
+	s.known.forget(p)
+	return nil
+}
+
+// Swept is what a sweep found.
+type Swept struct {
+	Groups  int      // that were looked at
+	Removed int      // objects that no claim named
+	Bytes   int64    // of these
+	Broken  []string // files whose claim is there, and whose bytes are not, or that cannot be read; they are not held
+}
+
+// Sweep removes the bytes that no claim names, and that were put longer ago than age, by the clock of the raw store. It
+// must be longer than an upload may be under way: a day is. A broken claim it leaves alone: who knows that the bytes
+// are lost can Remove it. It lists everything, one group after the other; one server at a time should. After an error it
+// tells what it did until then.
+func (s *Store) Sweep(ctx context.Context, age time.Duration) (swept Swept, err error) {
+	now, err := s.clock(ctx)
+	if err != nil {
+		return swept, err
+	}
+	for name, err := range s.Groups(ctx) {
+		if err == nil {
+			err = s.sweep(ctx, name, now.Add(-age), &swept)
+		}
+		if err != nil {
+			return swept, err
+		}
+	}
+	return swept, nil
+}
+
+// clock asks the raw store for the time, by what it says of an object that was put just now.
+func (s *Store) clock(ctx context.Context) (time.Time, error) {
+	for info, err := range s.raw.List(ctx, "clock/") { // which a crash left
+		if err != nil {
+			return time.Time{}, err
+		}
+		_ = s.raw.Remove(ctx, info.Key)
+	}
+	key := "clock/" + rand.Text()
+	if err := s.raw.Create(ctx, key, strings.NewReader(""), 0); err != nil {
+		return time.Time{}, err
+	}
+	info, err := s.raw.Stat(ctx, key)
+	return info.ModTime, errors.Join(err, s.raw.Remove(ctx, key))
+}
+
+// sweep sweeps a group of what was put before a time.
+func (s *Store) sweep(ctx context.Context, name string, before time.Time, swept *Swept) error {
+	l, err := s.listing(ctx, name)
+	if err != nil {
+		return err
+	}
+	swept.Groups++
+	for _, c := range l.claims {
+		if len(l.bytes[c.place.key]) == 1 {
+			delete(l.bytes, c.place.key) // nothing there is too many
+			continue
+		}
+		f, err := s.examine(ctx, c.place, l)
+		switch {
+		case f.missing || errors.Is(err, errBroken):
+			swept.Broken = append(swept.Broken, c.place.key)
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	if len(l.bytes) == 0 {
+		return nil
+	}
+	aside := make(map[string]bool) // keys of bytes that Quarantine keeps
+	for info, err := range s.raw.List(ctx, quarantine+name+"/") {
+		if err != nil {
+			return err
+		}
+		aside[root+strings.TrimPrefix(info.Key, quarantine)] = true
+	}
+	for key, puts := range l.bytes {
+		p, err := placeOf(key)
+		if err != nil || !p.file || p.group != name {
+			continue // nothing of ours
+		}
+		puts = slices.DeleteFunc(puts, func(put store.Info) bool { return !put.ModTime.Before(before) || aside[put.Key] })
+		if err := s.sweepFile(ctx, p, puts, swept); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepFile removes those of some old bytes that the file's claim does not name.
+func (s *Store) sweepFile(ctx context.Context, p place, puts []store.Info, swept *Swept) error {
+	if len(puts) == 0 {
+		return nil
+	}
+	_, f, err := s.claim(ctx, p)
+	switch {
+	case errors.Is(err, errBroken):
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	for _, put := range puts {
+		if put.Key == f.object {
+			continue
+		}
+		if err := s.raw.Remove(ctx, put.Key); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			return err
+		}
+		swept.Removed++
+		swept.Bytes += put.Size
+	}
+	return nil
+}
