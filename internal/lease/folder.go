@@ -64,12 +64,15 @@ func read(path string) (value []byte, version string, err error) {
 }
 
 // Get is Documents'.
-func (f *Folder) Get(_ context.Context, name string) (value []byte, version string, err error) {
+func (f *Folder) Get(_ context.Context, name, known string) (value []byte, version string, err error) {
 	path, err := f.path(name)
 	if err != nil {
 		return nil, "", err
 	}
-	return read(path)
+	if value, version, err = read(path); err == nil && version == known {
+		value = nil
+	}
+	return value, version, err
 }
 
 // lock waits for the right to change something.

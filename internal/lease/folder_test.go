@@ -20,7 +20,7 @@ func TestFolder(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state", "leases")
 	a, b := NewFolder(dir), NewFolder(dir) // as two processes
-	if _, _, err := a.Get(t.Context(), name); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := a.Get(t.Context(), name, ""); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Get: %v", err)
 	}
 	for range a.List(t.Context()) {
@@ -31,7 +31,7 @@ func TestFolder(t *testing.T) {
 		wg.Go(func() {
 			f := []*Folder{a, b}[i%2]
 			for {
-				value, version, err := f.Get(t.Context(), name)
+				value, version, err := f.Get(t.Context(), name, "")
 				if err != nil && !errors.Is(err, fs.ErrNotExist) {
 					t.Error(err)
 					return
@@ -55,7 +55,7 @@ func TestFolder(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	value, version, err := a.Get(t.Context(), name)
+	value, version, err := a.Get(t.Context(), name, "")
 	if string(value) != "40" || err != nil {
 		t.Errorf("%s, %v", value, err)
 	}
@@ -88,13 +88,13 @@ func TestFolder(t *testing.T) {
 	if err := a.Prune(t.Context(), time.Hour); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := a.Get(t.Context(), "a/b/c"); err != nil {
+	if _, _, err := a.Get(t.Context(), "a/b/c", ""); err != nil {
 		t.Errorf("young, and gone: %v", err)
 	}
 	if err := a.Prune(t.Context(), -time.Hour); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := a.Get(t.Context(), "a/b/c"); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := a.Get(t.Context(), "a/b/c", ""); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("old, and there: %v", err)
 	}
 	if err := os.RemoveAll(dir); err != nil { // while it is used

@@ -42,6 +42,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"curdling/internal/store"
 )
 
 // Documents is where the state of leases is kept. All methods may be called from
@@ -49,11 +51,11 @@ import (
 // here leaves open what happened: a swap may have been done, or be done later,
 // as long as the document has that version still.
 type Documents interface {
-	// Get gives a document and its version, which is never "". Where there is none
-	// the error wraps fs.ErrNotExist.
-	Get(ctx context.Context, name string) (value []byte, version string, err error)
+	// Get gives a document and its version, which is never "". Where the version is known still the
+	// value is nil. Where there is none the error wraps fs.ErrNotExist.
+	Get(ctx context.Context, name, known string) (value []byte, version string, err error)
 	// Swap replaces the document that has that version; "" makes one where there is none.
-	// Else the error wraps ErrConflict.
+	// Else the error wraps ErrConflict. Two versions of a name differ where the documents do.
 	Swap(ctx context.Context, name, version string, value []byte) (newVersion string, err error)
 	// Delete removes the document that has that version; else the error wraps
 	// ErrConflict. A store that cannot do so in one step may look first: what comes
@@ -65,7 +67,7 @@ type Documents interface {
 
 var (
 	// ErrConflict says that a document has another version by now.
-	ErrConflict = errors.New("it was changed meanwhile")
+	ErrConflict = store.ErrChanged
 	// ErrLost says that a lease is not, or no longer, the caller's.
 	ErrLost = errors.New("the lease is not yours any more")
 	// ErrFull says that there are as many documents as there may be.
@@ -84,6 +86,7 @@ const (
 	sweepEvery = time.Minute           // documents, in a server that runs
 	settle     = 3 * time.Second       // after a lease ended well: what was made shows within that time
 	abandoned  = 2 * time.Hour         // silent for so long, and nobody asked
+	recount    = 10 * time.Second      // how many documents there are
 )
 
 // Options of Leases. The zero value works.
@@ -91,8 +94,10 @@ type Options struct {
 	TTL       time.Duration // a holder silent for so long loses its lease; 0 is 30 s
 	Remember  time.Duration // how long a failure is remembered; 0 is 5 min
 	Poll      time.Duration // how often waiters look what other servers did; 0 is 1 s
-	Documents int           // how many there may be; 0 is 8192
-	Log       *slog.Logger  // nil is silent
+	Documents int           // how many there may be; 0 is 8192. Several servers may make some more
+	// Sweeper tells whether this server sweeps; nil is always. See [Turn].
+	Sweeper func() bool
+	Log     *slog.Logger // nil is silent
 }
 
 // Leases grants leases. Make it with [New].
@@ -102,6 +107,7 @@ type Leases struct {
 	remember time.Duration
 	poll     time.Duration
 	most     int
+	sweeper  func() bool
 	log      *slog.Logger
 
 	now  func() time.Time // monotonic: differences alone count
@@ -109,9 +115,11 @@ type Leases struct {
 
 	*tally
 
-	mu     sync.Mutex
-	sights map[string]*sight
-	apart  map[string]*Leases
+	mu      sync.Mutex
+	sights  map[string]*sight
+	apart   map[string]*Leases
+	counted int       // documents, when they were
+	when    time.Time // they were counted; zero: never
 }
 
 // tally is what leases and those apart from them have counted together.
@@ -124,7 +132,7 @@ type tally struct {
 func New(docs Documents, o Options) *Leases {
 	l := &Leases{
 		docs: docs, ttl: or(o.TTL, 30*time.Second), remember: or(o.Remember, 5*time.Minute), poll: or(o.Poll, time.Second),
-		most: or(o.Documents, 8192), log: o.Log, now: time.Now, wall: time.Now,
+		most: or(o.Documents, 8192), sweeper: o.Sweeper, log: o.Log, now: time.Now, wall: time.Now,
 		tally: new(tally), sights: make(map[string]*sight),
 	}
 	if l.log == nil {
@@ -376,38 +384,52 @@ func (l *Leases) held(ctx context.Context, name, token string, to State, edit fu
 // errUnchanged ends an update that has nothing to do.
 var errUnchanged = errors.New("nothing to change")
 
-// update has edit change what was just read, until nobody came between. The caller has entered s.
+// update has edit change the document until nobody came between. What was seen of it last will do for the first
+// attempt: where it is another by now, it cannot be swapped. The caller has entered s.
 func (l *Leases) update(ctx context.Context, s *sight, edit func(document) (document, error)) error {
+	fresh := false
 	for range attempts {
+		if !s.first.IsZero() {
+			next, err := edit(s.doc)
+			if err == nil {
+				if err = l.swap(ctx, s, next); err == nil {
+					return nil
+				}
+				if !errors.Is(err, ErrConflict) {
+					return fmt.Errorf("lease %s: %w", s.name, err)
+				}
+			} else if fresh {
+				return err
+			}
+			if fresh { // another came between
+				select {
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				case <-time.After(mathrand.N(maxPause)):
+				}
+			}
+		}
 		if err := l.read(ctx, s, 0); err != nil {
 			return err
 		}
-		next, err := edit(s.doc)
-		if err != nil {
-			return err
-		}
-		value, err := next.render()
-		if err != nil {
-			return err
-		}
-		bounded, cancel := context.WithTimeout(ctx, opTimeout)
-		began := l.now()
-		version, err := l.docs.Swap(bounded, s.name, s.version, value)
-		cancel()
-		if err == nil {
-			l.note(s, next, version, began)
-			return nil
-		}
-		if !errors.Is(err, ErrConflict) {
-			return fmt.Errorf("lease %s: %w", s.name, err)
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(mathrand.N(maxPause)):
-		}
+		fresh = true
 	}
 	return fmt.Errorf("lease %s: %w, time after time", s.name, ErrConflict)
+}
+
+func (l *Leases) swap(ctx context.Context, s *sight, next document) error {
+	value, err := next.render()
+	if err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	began := l.now()
+	version, err := l.docs.Swap(bounded, s.name, s.version, value)
+	if err == nil {
+		l.note(s, next, version, began)
+	}
+	return err
 }
 
 // hashed is how a token is kept.

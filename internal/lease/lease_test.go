@@ -431,3 +431,95 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestBlind: while the store answers nobody, no holder is silent.
+func TestBlind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		docs := newMemory()
+		ways := []*link{{memory: docs}, {memory: docs}}
+		a, b := New(ways[0], Options{}), New(ways[1], Options{})
+		mine := acquire(t, a, "")
+		look := func(seconds int) {
+			for range seconds {
+				time.Sleep(time.Second)
+				_, _ = b.Look(t.Context(), name, "")
+			}
+		}
+		look(9)
+		ways[0].set(cut)
+		ways[1].set(cut)
+		look(40)
+		ways[0].set(fine)
+		ways[1].set(fine)
+		look(10)
+		if status := acquire(t, b, ""); status.State != Held {
+			t.Errorf("after a pause of the store: %+v", status)
+		}
+		if err := a.Heartbeat(t.Context(), name, mine.Token, 0, nil); err != nil {
+			t.Error(err)
+		}
+		look(31)
+		if status := acquire(t, b, ""); status.State != Granted {
+			t.Errorf("after a TTL of silence: %+v", status)
+		}
+	})
+}
+
+// TestTurn: one of three has the turn, and another when that one dies, stops or is cut off, and never two at once.
+func TestTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		docs := newMemory()
+		var turns []*Turn
+		var ways []*link
+		var ends []context.CancelFunc
+		var running sync.WaitGroup
+		defer running.Wait()
+		for i := range 3 {
+			way := &link{memory: docs, delay: func() time.Duration { return rand.N(50 * time.Millisecond) }}
+			turn := New(way, Options{TTL: 2 * time.Minute}).Turn("sweep", fmt.Sprint(i))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			running.Go(func() { turn.Run(ctx) })
+			turns, ways, ends = append(turns, turn), append(ways, way), append(ends, cancel)
+		}
+		var changes int
+		holder := func(seconds int) (last int) {
+			last = -1
+			for range seconds {
+				time.Sleep(time.Second)
+				n := 0
+				for i, turn := range turns {
+					if turn.Mine() {
+						if n++; last != i {
+							changes++
+						}
+						last = i
+					}
+				}
+				if n > 1 {
+					t.Fatalf("%d have it at once", n)
+				}
+			}
+			return last
+		}
+		first := holder(600)
+		if first < 0 || changes != 1 {
+			t.Fatalf("%d changes, and it is %d's", changes, first)
+		}
+		ways[first].set(cut)
+		second := holder(600)
+		if second < 0 || second == first {
+			t.Fatalf("%d was cut off, and it is %d's", first, second)
+		}
+		ways[first].set(fine)
+		if still := holder(600); still != second {
+			t.Errorf("it is %d's", still)
+		}
+		ends[second]()
+		if next := holder(100); next < 0 || next == second {
+			t.Errorf("%d ended, and it is %d's", second, next)
+		}
+	})
+}

@@ -33,12 +33,15 @@ type versioned struct {
 
 func newMemory() *memory { return &memory{docs: make(map[string]versioned)} }
 
-func (m *memory) Get(_ context.Context, name string) ([]byte, string, error) {
+func (m *memory) Get(_ context.Context, name, known string) ([]byte, string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d, ok := m.docs[name]
 	if !ok {
 		return nil, "", fs.ErrNotExist
+	}
+	if d.version == known {
+		return nil, known, nil
 	}
 	return bytes.Clone(d.value), d.version, nil
 }
@@ -161,7 +164,7 @@ func (l *link) deliver(i int, drop bool) {
 	}
 }
 
-func (l *link) Get(ctx context.Context, name string) ([]byte, string, error) {
+func (l *link) Get(ctx context.Context, name, known string) ([]byte, string, error) {
 	if l.delay != nil {
 		time.Sleep(l.delay())
 	}
@@ -171,7 +174,7 @@ func (l *link) Get(ctx context.Context, name string) ([]byte, string, error) {
 	if f == cut {
 		return nil, "", errCut
 	}
-	return l.memory.Get(ctx, name)
+	return l.memory.Get(ctx, name, known)
 }
 
 func (l *link) Swap(ctx context.Context, name, version string, value []byte) (string, error) {

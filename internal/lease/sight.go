@@ -19,6 +19,7 @@ type sight struct {
 	version string    // "": there is no document
 	first   time.Time // the end of the first look at the document as it is; zero: nobody looked
 	last    time.Time // the begin of the last one
+	blind   bool      // a look failed since
 
 	held atomic.Bool // for Stats
 
@@ -77,13 +78,17 @@ func (l *Leases) read(ctx context.Context, s *sight, maxAge time.Duration) error
 	}
 	bounded, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	value, version, err := l.docs.Get(bounded, s.name)
-	if errors.Is(err, fs.ErrNotExist) {
+	value, version, err := l.docs.Get(bounded, s.name, s.version)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		l.note(s, document{}, "", began)
 		return nil
-	}
-	if err != nil {
+	case err != nil:
+		s.blind = s.blind || ctx.Err() == nil
 		return fmt.Errorf("lease %s: %w", s.name, err)
+	case version == s.version:
+		l.note(s, s.doc, version, began)
+		return nil
 	}
 	d, err := parse(value)
 	if errors.Is(err, errFormat) {
@@ -101,7 +106,10 @@ func (l *Leases) read(ctx context.Context, s *sight, maxAge time.Duration) error
 // at some moment between then and now.
 func (l *Leases) note(s *sight, d document, version string, began time.Time) {
 	same := !s.first.IsZero() && s.version == version && s.doc.Token == d.Token && s.doc.Beat == d.Beat && s.doc.State == d.State
-	s.last = began
+	if same && s.blind { // a store that did not answer may not have let the holder be heard either
+		s.first = s.first.Add(max(began.Sub(s.last), 0))
+	}
+	s.last, s.blind = began, false
 	if !same {
 		s.doc, s.version, s.first = d, version, l.now()
 	}

@@ -72,8 +72,8 @@ func (l *Leases) Run(ctx context.Context) {
 	}
 }
 
-// Sweep removes the documents of which nobody needs to know any more, and
-// forgets what it saw of names that have none, and the groups that have nothing.
+// Sweep removes the documents of which nobody needs to know any more, unless another server sweeps ([Options.Sweeper]), and
+// forgets what it saw of names that have none, and the groups that have nothing. Each server sweeps the groups that it was asked about.
 func (l *Leases) Sweep(ctx context.Context) error {
 	l.mu.Lock()
 	groups := maps.Clone(l.apart)
@@ -92,6 +92,17 @@ func (l *Leases) Sweep(ctx context.Context) error {
 			l.mu.Unlock()
 		}
 	}
+	if l.sweeper == nil || l.sweeper() {
+		if err := l.sweepAll(ctx); err != nil {
+			failures = append(failures, err)
+		}
+	}
+	l.forget()
+	return errors.Join(failures...)
+}
+
+func (l *Leases) sweepAll(ctx context.Context) error {
+	var failures []error
 	for name, err := range l.docs.List(ctx) {
 		if err != nil {
 			return errors.Join(append(failures, err)...)
@@ -103,14 +114,18 @@ func (l *Leases) Sweep(ctx context.Context) error {
 			failures = append(failures, err)
 		}
 	}
+	return errors.Join(failures...)
+}
+
+// forget forgets what was seen of names at which nobody looked for long: their documents are gone, or somebody else's to sweep.
+func (l *Leases) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, s := range l.sights {
 		if s.users == 0 && l.now().Sub(s.last) > 2*max(sweepEvery, l.ttl, l.remember) {
-			delete(l.sights, name) // its document is gone: the sweeps do not see it
+			delete(l.sights, name)
 		}
 	}
-	return errors.Join(failures...)
 }
 
 func (l *Leases) sweep(ctx context.Context, name string) error {
@@ -146,9 +161,18 @@ func (l *Leases) sweep(ctx context.Context, name string) error {
 	return nil
 }
 
-// room tells that one more document may be made.
+// room tells that one more document may be made. It counts now and then, and when there seem to be as many as there may be.
 func (l *Leases) room(ctx context.Context) error {
-	n := 0
+	l.mu.Lock()
+	lately := !l.when.IsZero() && l.now().Sub(l.when) < recount && l.counted < l.most
+	if lately {
+		l.counted++
+	}
+	l.mu.Unlock()
+	if lately {
+		return nil
+	}
+	began, n := l.now(), 0
 	for _, err := range l.docs.List(ctx) {
 		if err != nil {
 			return err
@@ -157,5 +181,8 @@ func (l *Leases) room(ctx context.Context) error {
 			return ErrFull
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counted, l.when = n+1, began
 	return nil
 }

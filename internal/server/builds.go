@@ -371,7 +371,7 @@ func (s *shelf) prepared(r *http.Request) ([]byte, error) {
 // sentMetadata gives the METADATA that was prepared.
 func (s *shelf) sentMetadata(r *http.Request, name string) (text []byte, err error) {
 	for _, prepared := range s.preparers() {
-		if text, _, err = prepared.Get(r.Context(), name); !errors.Is(err, fs.ErrNotExist) {
+		if text, _, err = prepared.Get(r.Context(), name, ""); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
