@@ -304,7 +304,7 @@ func TestApart(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 		}
-		if left := len(memories["pr-1"].docs) + len(memories["pr-2"].docs); left != 0 || len(all.apart) != 0 {
+		if left := len(memories["pr-1"].raw.Keys()) + len(memories["pr-2"].raw.Keys()); left != 0 || len(all.apart) != 0 {
 			t.Errorf("%d documents and %d groups are left", left, len(all.apart))
 		}
 		if s := all.Stats(); s.Granted != 4 || s.Failed != 1 || s.Lost != 1 || s.Held != 0 {

@@ -1,101 +1,63 @@
 package lease
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io/fs"
-	"iter"
-	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"curdling/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory keeps documents, and sees each change.
+// memory keeps documents in an object store in memory, and sees each change.
 type memory struct {
+	*Stored
+	raw *storetest.Memory
+
 	mu      sync.Mutex
-	docs    map[string]versioned
-	n       int
 	changed func(name string, old, is document) // nil: nobody wants to know; a deleted document is the zero one
 }
 
-type versioned struct {
-	value   []byte
-	version string
+func newMemory() *memory {
+	raw := storetest.NewMemory(0, 0)
+	return &memory{Stored: NewStored(raw, "leases/"), raw: raw}
 }
 
-func newMemory() *memory { return &memory{docs: make(map[string]versioned)} }
-
-func (m *memory) Get(_ context.Context, name, known string) ([]byte, string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	d, ok := m.docs[name]
-	if !ok {
-		return nil, "", fs.ErrNotExist
-	}
-	if d.version == known {
-		return nil, known, nil
-	}
-	return bytes.Clone(d.value), d.version, nil
+func (m *memory) Swap(ctx context.Context, name, version string, value []byte) (newVersion string, err error) {
+	err = m.change(name, func() error {
+		newVersion, err = m.Stored.Swap(ctx, name, version, value)
+		return err
+	})
+	return newVersion, err
 }
 
-func (m *memory) Swap(_ context.Context, name, version string, value []byte) (string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.docs[name].version != version {
-		return "", ErrConflict
-	}
-	m.n++
-	m.tell(name, value)
-	m.docs[name] = versioned{bytes.Clone(value), strconv.Itoa(m.n)}
-	return strconv.Itoa(m.n), nil
+func (m *memory) Delete(ctx context.Context, name, version string) error {
+	return m.change(name, func() error { return m.Stored.Delete(ctx, name, version) })
 }
 
-func (m *memory) Delete(_ context.Context, name, version string) error {
+func (m *memory) change(name string, do func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.docs[name].version != version {
-		return ErrConflict
+	old := m.document(name)
+	if err := do(); err != nil {
+		return err
 	}
-	m.tell(name, nil)
-	delete(m.docs, name)
+	if m.changed != nil {
+		m.changed(name, old, m.document(name))
+	}
 	return nil
-}
-
-func (m *memory) tell(name string, value []byte) {
-	if m.changed == nil {
-		return
-	}
-	old, _ := parse(m.docs[name].value)
-	is, _ := parse(value)
-	m.changed(name, old, is)
-}
-
-func (m *memory) List(context.Context) iter.Seq2[string, error] {
-	m.mu.Lock()
-	names := slices.Collect(maps.Keys(m.docs))
-	m.mu.Unlock()
-	return func(yield func(string, error) bool) {
-		for _, name := range names {
-			if !yield(name, nil) {
-				return
-			}
-		}
-	}
 }
 
 // document is what is kept of a name.
 func (m *memory) document(name string) document {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	d, _ := parse(m.docs[name].value)
+	value, _, _ := m.Get(context.Background(), name, "")
+	d, _ := parse(value)
 	return d
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/md5"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +47,7 @@ type object struct {
 	modified time.Time
 }
 
-// Requests counts what was asked of a store, as S3 counts it: Remove is a Head and a Delete, Swap a Get and a Put,
+// Requests counts what was asked of a store, as S3 counts it: Remove and Delete are a Head and a Delete, Swap a Get and a Put,
 // a listing as many as it has pages.
 type Requests struct {
 	Get, Head, Put, Delete, List int
@@ -58,17 +60,18 @@ type Faults struct {
 	Fail  float64       // do not arrive
 	Lose  float64       // are done, and the answer is lost
 	Late  float64       // are given up, and done up to 100 Delays later; Removes are none of them
-	Twice float64       // Creates and Swaps come twice, and the answer is the second one's
+	Twice float64       // Creates, Swaps, Puts and Deletes come twice, and the answer is the second one's
 }
 
 // ErrFault is wrapped by the error of a request that failed as told.
 var ErrFault = errors.New("the store does not answer")
 
 var (
-	_ store.Store   = (*Memory)(nil)
-	_ store.Swapper = (*Memory)(nil)
-	_ store.Stater  = (*Memory)(nil)
-	_ store.Folders = (*Memory)(nil)
+	_ store.Store     = (*Memory)(nil)
+	_ store.Swapper   = (*Memory)(nil)
+	_ store.Stater    = (*Memory)(nil)
+	_ store.Folders   = (*Memory)(nil)
+	_ store.Versioned = (*Memory)(nil)
 )
 
 // NewMemory makes an empty store whose listings have up to page keys on a page, zero is 1000, and whose times are
@@ -164,6 +167,55 @@ func (m *Memory) Swap(ctx context.Context, key string, old, content []byte) erro
 		}
 		o.requests.Put++
 		o.put(key, content)
+		return nil
+	})
+}
+
+// Get gives an object whole. Its version is a hash of its content, as an ETag is.
+func (m *Memory) Get(ctx context.Context, key, known string) (content []byte, version string, err error) {
+	err = m.ask(ctx, "get", key, func(o *objects) error {
+		o.requests.Get++
+		held, ok := o.held[key]
+		if !ok {
+			return fs.ErrNotExist
+		}
+		if version = held.version(); version != known {
+			content = bytes.Clone(held.content)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return content, version, nil
+}
+
+// Put changes an object that has that version still.
+func (m *Memory) Put(ctx context.Context, key, version string, content []byte) (newVersion string, err error) {
+	is := object{content: bytes.Clone(content)}
+	err = m.ask(ctx, "swap", key, func(o *objects) error {
+		o.requests.Put++
+		if held, ok := o.held[key]; ok != (version != "") || ok && held.version() != version {
+			return store.ErrChanged
+		}
+		o.put(key, is.content)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return is.version(), nil
+}
+
+// Delete removes an object that has that version still, in one step.
+func (m *Memory) Delete(ctx context.Context, key, version string) error {
+	return m.ask(ctx, "swap", key, func(o *objects) error {
+		o.requests.Head++
+		if held, ok := o.held[key]; !ok || held.version() != version {
+			return store.ErrChanged
+		}
+		o.requests.Delete++
+		delete(o.held, key)
 		return nil
 	})
 }
@@ -268,6 +320,11 @@ func (o *objects) put(key string, content []byte) {
 
 func (h object) info(key string) store.Info {
 	return store.Info{Key: key, Size: int64(len(h.content)), ModTime: h.modified}
+}
+
+func (h object) version() string {
+	sum := md5.Sum(h.content)
+	return hex.EncodeToString(sum[:])
 }
 
 // ask makes a request: what it does is done in one step. What was given up or lost leaves open whether it was done.
