@@ -5,7 +5,7 @@
 # make lint    the linter alone; make fuzz: every fuzz target for FUZZTIME
 # make stress  kills, interruptions and many processes at once, at length
 # make bench-fleet   16 machines and a build of a minute: how often it is built, also where the builder is killed at half
-# make test-s3  the store in a bucket, against S3 servers that others use (versitygw, MinIO)
+# make test-s3  the store in a bucket, and leases over it, against S3 servers that others use (versitygw, MinIO)
 # make stress-server   a minute of mixed load on a server that is killed each 5 s; full and read-only disks (as root)
 # make check-pip, check-uv   curd against the real pip and uv, over the network
 # make check-clients       curd-server against pip from 9 to the newest, uv, poetry, pdm, pipx, twine, flit
@@ -59,7 +59,7 @@ race:
 # One S3 server is small and quick to build, the other is what many run: S3_SERVERS=versitygw leaves it out.
 S3_SERVERS ?= versitygw minio
 test-s3: $(S3_SERVERS:%=$(TOOLS)/%)
-	$(foreach s,$(S3_SERVERS),CURDLING_$(shell echo $(s) | tr a-z A-Z)=$(TOOLS)/$(s)) $(GO) test -count=1 -v -run TestRealServers ./internal/store/s3
+	$(foreach s,$(S3_SERVERS),CURDLING_$(shell echo $(s) | tr a-z A-Z)=$(TOOLS)/$(s)) $(GO) test -count=1 -v -run TestRealServers ./internal/store/s3 ./internal/lease
 
 $(TOOLS)/versitygw:
 	GOBIN=$(TOOLS) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0

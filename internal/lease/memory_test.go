@@ -10,10 +10,14 @@ import (
 
 	"go.uber.org/goleak"
 
+	"curdling/internal/store/s3/s3test"
 	"curdling/internal/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	s3test.SetCredentials()
+	goleak.VerifyTestMain(m)
+}
 
 // memory keeps documents in an object store in memory, and sees each change.
 type memory struct {

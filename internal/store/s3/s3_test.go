@@ -17,9 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret-of-tests", "AWS_REGION": "us-east-1"} {
-		os.Setenv(name, value)
-	}
+	s3test.SetCredentials()
 	os.Exit(m.Run())
 }
 
