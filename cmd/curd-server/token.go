@@ -20,6 +20,7 @@ import (
 
 	"curdling/internal/audit"
 	"curdling/internal/auth"
+	"curdling/internal/livefile"
 	"curdling/internal/scope"
 )
 
@@ -103,7 +104,7 @@ func createToken(ctx context.Context, directory string, files accessFiles, t aut
 	defer log.Close()
 	_, err := os.Stat(path)
 	first := errors.Is(err, fs.ErrNotExist)
-	secret, t, err := auth.CreateToken(ctx, path, t)
+	secret, t, err := auth.CreateToken(ctx, livefile.Path(path), t)
 	if err != nil {
 		return fmt.Errorf("no token was created: %w", err)
 	}
@@ -153,7 +154,7 @@ func newTokenList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			tokens, err := auth.ReadTokens(files.tokensPath(directory))
+			tokens, err := auth.ReadTokens(cmd.Context(), livefile.Path(files.tokensPath(directory)))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -201,7 +202,7 @@ func newTokenRevoke() *cobra.Command {
 			if _, err := os.Stat(path); err != nil { // and no lock is left beside it
 				return fmt.Errorf("there is no file of tokens: %w", err)
 			}
-			revoked, left, err := auth.RevokeTokens(cmd.Context(), path, ids...)
+			revoked, left, err := auth.RevokeTokens(cmd.Context(), livefile.Path(path), ids...)
 			if err != nil {
 				return err
 			}

@@ -79,7 +79,7 @@ func (g *Gate) basis() (b basis) {
 		b.users = g.policy.Users.file.Get()
 	}
 	if g.policy.Tokens != nil {
-		b.tokens = g.policy.Tokens.file.Get()
+		b.tokens = g.policy.Tokens.get()
 	}
 	if g.policy.CI != nil {
 		b.ci = g.policy.CI.Rules()
@@ -96,7 +96,7 @@ func (g *Gate) basis() (b basis) {
 // Authorize tells who sends this Authorization header (HTTP Basic or Bearer, ""
 // for none) from that address, and that he may do what action says. Else the error
 // wraps ErrUnauthenticated (in a *RepeatedError where they came before), or is a *ForbiddenError, with the identity, a *LimitedError, or an
-// *oidc.UnreachableError where nobody can tell.
+// *oidc.UnreachableError or *store.UnavailableError where nobody can tell.
 func (g *Gate) Authorize(authorization string, from netip.Addr, action Action) (*Identity, error) {
 	b := g.basis()
 	if !g.closed(b, action) {
@@ -219,6 +219,8 @@ func (b basis) ownToken(user, id, secret string) (*Identity, error) {
 	}
 	now := time.Now()
 	switch {
+	case b.tokens != nil && b.tokens.unsure != nil:
+		return nil, b.tokens.unsure
 	case t == nil:
 		return nil, fmt.Errorf("%w; the token %s is not known here, or was revoked", ErrUnauthenticated, id)
 	case t.Expired(now):

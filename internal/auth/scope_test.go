@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"curdling/internal/livefile"
 	"curdling/internal/oidc"
 	"curdling/internal/oidc/oidctest"
 )
@@ -161,14 +162,14 @@ func waitFor(done func() bool) error {
 func TestBoundTokens(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.json")
-	plain, _, err := CreateToken(t.Context(), path, Token{User: "a", Scope: ScopeUpload, In: "main"})
+	plain, _, err := CreateToken(t.Context(), livefile.Path(path), Token{User: "a", Scope: ScopeUpload, In: "main"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(path); err != nil || !strings.Contains(string(b), `"version": 1`) || strings.Contains(string(b), `"in"`) {
 		t.Errorf("%s %v", b, err)
 	}
-	bound, _, err := CreateToken(t.Context(), path, Token{User: "b", Scope: ScopeRead, In: "pr-1"})
+	bound, _, err := CreateToken(t.Context(), livefile.Path(path), Token{User: "b", Scope: ScopeRead, In: "pr-1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,10 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"math/big"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -70,19 +68,13 @@ type tokenFile struct {
 // ErrNoToken says that there is no token with that ID.
 var ErrNoToken = errors.New("there is no such token")
 
-// ReadTokens gives the tokens of a file, oldest first. A missing file is an error
-// that wraps fs.ErrNotExist.
-func ReadTokens(path string) ([]Token, error) {
-	f, err := os.Open(path)
+// ReadTokens gives the tokens that are kept there, oldest first. Where nothing is the error wraps fs.ErrNotExist.
+func ReadTokens(ctx context.Context, kept livefile.Document) ([]Token, error) {
+	content, _, err := kept.Read(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return parseTokens(b, path)
+	return parseTokens(content, kept.String())
 }
 
 func parseTokens(b []byte, name string) ([]Token, error) {
@@ -138,8 +130,8 @@ func (t *Token) check() error {
 }
 
 // CreateToken makes a token as t says (User, Scope, Projects, Expires, In) and notes
-// it in the file, which is made where it is missing. secret is the token itself.
-func CreateToken(ctx context.Context, path string, t Token) (secret string, created Token, err error) {
+// it where they are kept. secret is the token itself.
+func CreateToken(ctx context.Context, kept livefile.Document, t Token) (secret string, created Token, err error) {
 	t.Created = time.Now().UTC().Truncate(time.Second)
 	t.Projects = slices.Clone(t.Projects)
 	for i, glob := range t.Projects {
@@ -151,7 +143,7 @@ func CreateToken(ctx context.Context, path string, t Token) (secret string, crea
 	if err := t.check(); err != nil {
 		return "", Token{}, err
 	}
-	err = changeTokens(ctx, path, func(tokens []Token) ([]Token, error) {
+	err = changeTokens(ctx, kept, func(tokens []Token) ([]Token, error) {
 		for t.ID == "" || slices.ContainsFunc(tokens, func(other Token) bool { return other.ID == t.ID }) {
 			t.ID = randomDigits(idDigits)
 		}
@@ -163,14 +155,15 @@ func CreateToken(ctx context.Context, path string, t Token) (secret string, crea
 	return secret, t, err
 }
 
-// RevokeTokens takes tokens out of the file and gives what they were, and how many
+// RevokeTokens takes tokens out of where they are kept and gives what they were, and how many
 // are left. One that is not there is an error that wraps ErrNoToken, and then none is taken out.
-func RevokeTokens(ctx context.Context, path string, ids ...string) (revoked []Token, left int, err error) {
-	err = changeTokens(ctx, path, func(tokens []Token) ([]Token, error) {
+func RevokeTokens(ctx context.Context, kept livefile.Document, ids ...string) (revoked []Token, left int, err error) {
+	err = changeTokens(ctx, kept, func(tokens []Token) ([]Token, error) {
+		revoked = nil
 		for _, id := range ids {
 			i := slices.IndexFunc(tokens, func(t Token) bool { return t.ID == id })
 			if i < 0 {
-				return nil, fmt.Errorf("%s: %q: %w", path, id, ErrNoToken)
+				return nil, fmt.Errorf("%s: %q: %w", kept, id, ErrNoToken)
 			}
 			revoked = append(revoked, tokens[i])
 			tokens = slices.Delete(tokens, i, i+1)
@@ -181,12 +174,12 @@ func RevokeTokens(ctx context.Context, path string, ids ...string) (revoked []To
 	return revoked, left, err
 }
 
-func changeTokens(ctx context.Context, path string, edit func([]Token) ([]Token, error)) error {
-	return livefile.Change(ctx, path, func(old []byte) ([]byte, error) {
+func changeTokens(ctx context.Context, kept livefile.Document, edit func([]Token) ([]Token, error)) error {
+	return kept.Change(ctx, func(old []byte) ([]byte, error) {
 		var tokens []Token
 		var err error
 		if old != nil {
-			if tokens, err = parseTokens(old, path); err != nil {
+			if tokens, err = parseTokens(old, kept.String()); err != nil {
 				return nil, err
 			}
 		}

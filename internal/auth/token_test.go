@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,9 +12,14 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"curdling/internal/livefile"
+	"curdling/internal/store"
+	"curdling/internal/store/storetest"
 )
 
 func TestTokenForm(t *testing.T) {
@@ -64,7 +70,7 @@ func TestTokenLife(t *testing.T) {
 		}
 		create := func(token Token) (string, Token) {
 			t.Helper()
-			secret, created, err := CreateToken(t.Context(), path, token)
+			secret, created, err := CreateToken(t.Context(), livefile.Path(path), token)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,15 +87,15 @@ func TestTokenLife(t *testing.T) {
 		try("nearly an hour later", first, Upload, "<nil>") // and is remembered
 		time.Sleep(time.Minute)
 		try("an hour later", first, Upload, "expired at")
-		revoked, left, err := RevokeTokens(t.Context(), path, two.ID)
+		revoked, left, err := RevokeTokens(t.Context(), livefile.Path(path), two.ID)
 		if err != nil || left != 1 || len(revoked) != 1 || revoked[0].ID != two.ID {
 			t.Fatal(revoked, left, err)
 		}
 		try("revoked", second, Read, "was revoked")
-		if _, _, err := RevokeTokens(t.Context(), path, two.ID); !errors.Is(err, ErrNoToken) {
+		if _, _, err := RevokeTokens(t.Context(), livefile.Path(path), two.ID); !errors.Is(err, ErrNoToken) {
 			t.Errorf("revoked twice: %v", err)
 		}
-		if _, left, err := RevokeTokens(t.Context(), path, one.ID); err != nil || left != 0 {
+		if _, left, err := RevokeTokens(t.Context(), livefile.Path(path), one.ID); err != nil || left != 0 {
 			t.Fatal(err)
 		}
 		try("the last one revoked opens nothing", "", Read, ErrUnauthenticated.Error())
@@ -104,6 +110,130 @@ func TestTokenLife(t *testing.T) {
 		try("the file is gone", "", Read, ErrUnauthenticated.Error())
 		if strings.Count(log.String(), "level=ERROR") != 2 {
 			t.Errorf("log: %s", log)
+		}
+	})
+}
+
+// TestSharedTokens: what one server's administrator does others see in seconds; what nobody can tell any more is good for a while.
+func TestSharedTokens(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		raw := storetest.NewMemory(0, 0)
+		far := raw.Link(storetest.Faults{Delay: 50 * time.Millisecond})
+		kept := store.Document{Store: raw, Key: "tokens.json"}
+		way := &cuttable{Document: store.Document{Store: far, Key: "tokens.json"}}
+		tokens, err := OpenSharedTokens(t.Context(), way, false, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go tokens.Run(ctx)
+		g := NewGate(Policy{Tokens: tokens})
+		try := func(when, header string, after time.Duration, want string) {
+			t.Helper()
+			time.Sleep(after)
+			_, err := g.Authorize(header, here, Read)
+			if got := fmt.Sprint(err); !strings.Contains(got, want) {
+				t.Errorf("%s: %v, want %q", when, err, want)
+			}
+		}
+		const seen = 2500 * time.Millisecond
+		try("before there are tokens", "", 0, "<nil>")
+		first, one, err := CreateToken(t.Context(), kept, Token{User: "ci", Scope: ScopeRead})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, _, err := CreateToken(t.Context(), kept, Token{User: "ci", Scope: ScopeRead})
+		if err != nil {
+			t.Fatal(err)
+		}
+		try("the first closes", "", seen, ErrUnauthenticated.Error())
+		try("and lets in", "Bearer "+first, 0, "<nil>")
+		if _, left, err := RevokeTokens(t.Context(), kept, one.ID); left != 1 || err != nil {
+			t.Errorf("%d left, %v", left, err)
+		}
+		try("revoked", "Bearer "+first, seen, "was revoked")
+		try("the other one", "Bearer "+second, 0, "<nil>")
+		way.cut.Store(true)
+		try("the store does not answer", "Bearer "+second, believed-10*time.Second, "<nil>")
+		try("nor later", "Bearer "+second, 20*time.Second, "nobody can tell which tokens are good")
+		_, err = g.Authorize("Bearer "+second, here, Read)
+		if unavailable := new(store.UnavailableError); !errors.As(err, &unavailable) || unavailable.RetryAfter == 0 {
+			t.Errorf("%v is no *store.UnavailableError", err)
+		}
+		try("nor for anybody else", "", 0, ErrUnauthenticated.Error())
+		way.cut.Store(false)
+		try("it answers again", "Bearer "+second, seen, "<nil>")
+		before := raw.Requests()
+		time.Sleep(time.Hour)
+		if n := raw.Requests().Get - before.Get; n > 1800 {
+			t.Errorf("%d requests in an hour", n)
+		}
+		way.cut.Store(true)
+		if _, err := OpenSharedTokens(t.Context(), way, false, slog.New(slog.DiscardHandler)); err == nil {
+			t.Error("opened without knowing the tokens")
+		}
+	})
+}
+
+// cuttable is a document to which the way may be cut.
+type cuttable struct {
+	livefile.Document
+	cut atomic.Bool
+}
+
+func (c *cuttable) Read(ctx context.Context, known string) ([]byte, string, error) {
+	if c.cut.Load() {
+		return nil, "", storetest.ErrFault
+	}
+	return c.Document.Read(ctx, known)
+}
+
+// TestSharedTokensRace: of many who make and revoke tokens at once, over a store that loses answers, nobody loses what another did.
+func TestSharedTokensRace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		raw := storetest.NewMemory(0, 0)
+		var all sync.WaitGroup
+		kept := make(chan string, 100)
+		for i := range 8 {
+			all.Go(func() {
+				doc := store.Document{Store: raw.Link(storetest.Faults{Seed: uint64(i), Delay: 20 * time.Millisecond, Lose: .1}), Key: "tokens.json"}
+				for n := range 6 {
+					_, token, err := CreateToken(t.Context(), doc, Token{User: "ci", Scope: ScopeRead})
+					if err != nil {
+						continue // it may be there, and nobody has it
+					}
+					if n%2 > 0 {
+						kept <- token.ID
+						continue
+					}
+					for {
+						_, _, err := RevokeTokens(t.Context(), doc, token.ID)
+						if err == nil || errors.Is(err, ErrNoToken) {
+							break
+						}
+					}
+					kept <- "-" + token.ID
+				}
+			})
+		}
+		all.Wait()
+		close(kept)
+		tokens, err := ReadTokens(t.Context(), store.Document{Store: raw, Key: "tokens.json"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := make(map[string]bool)
+		for _, token := range tokens {
+			ids[token.ID] = true
+		}
+		for id := range kept {
+			id, revoked := strings.CutPrefix(id, "-")
+			if ids[id] == revoked {
+				t.Errorf("%s: revoked: %v, there: %v", id, revoked, ids[id])
+			}
 		}
 	})
 }
@@ -142,13 +272,13 @@ func TestTokenFile(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 { // at once, as processes would
 		wg.Go(func() {
-			if _, _, err := CreateToken(t.Context(), path, Token{User: fmt.Sprint("user", i), Scope: ScopeUpload, Projects: []string{"Acme_*"}}); err != nil {
+			if _, _, err := CreateToken(t.Context(), livefile.Path(path), Token{User: fmt.Sprint("user", i), Scope: ScopeUpload, Projects: []string{"Acme_*"}}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	tokens, err := ReadTokens(path)
+	tokens, err := ReadTokens(t.Context(), livefile.Path(path))
 	if err != nil || len(tokens) != 20 || tokens[0].Projects[0] != "acme-*" {
 		t.Errorf("%d tokens, want 20; %v", len(tokens), err)
 	}
@@ -169,7 +299,7 @@ func TestTokenFile(t *testing.T) {
 		"path":     {User: "a", Scope: ScopeRead, In: "../pr-1"},
 		"capitals": {User: "a", Scope: ScopeRead, In: "PR-1"},
 	} {
-		if _, _, err := CreateToken(t.Context(), path, bad); err == nil {
+		if _, _, err := CreateToken(t.Context(), livefile.Path(path), bad); err == nil {
 			t.Errorf("%s is taken", name)
 		}
 	}
@@ -195,7 +325,7 @@ func TestTokenFile(t *testing.T) {
 func TestTokenAndLists(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.json")
-	secret, _, err := CreateToken(t.Context(), path, Token{User: "ci", Scope: ScopeUpload})
+	secret, _, err := CreateToken(t.Context(), livefile.Path(path), Token{User: "ci", Scope: ScopeUpload})
 	if err != nil {
 		t.Fatal(err)
 	}

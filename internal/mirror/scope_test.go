@@ -10,6 +10,7 @@ import (
 
 	"curdling/internal/auth"
 	"curdling/internal/catalog"
+	"curdling/internal/livefile"
 	"curdling/internal/mirror"
 	"curdling/internal/server"
 	"curdling/internal/store/disk"
@@ -27,7 +28,7 @@ func TestScopes(t *testing.T) {
 	scopes := catalog.NewScopes(catalog.ScopesConfig{Main: s.catalog, Folder: folder})
 	t.Cleanup(func() { scopes.Close(); folder.Close() })
 	tokens := filepath.Join(t.TempDir(), "tokens.json")
-	secret, _, err := auth.CreateToken(t.Context(), tokens, auth.Token{User: "ci", Scope: auth.ScopeUpload, In: "pr-1"})
+	secret, _, err := auth.CreateToken(t.Context(), livefile.Path(tokens), auth.Token{User: "ci", Scope: auth.ScopeUpload, In: "pr-1"})
 	if err != nil {
 		t.Fatal(err)
 	}

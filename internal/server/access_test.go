@@ -27,6 +27,7 @@ import (
 
 	"curdling/internal/audit"
 	"curdling/internal/auth"
+	"curdling/internal/livefile"
 	"curdling/internal/wheel/wheeltest"
 )
 
@@ -35,7 +36,7 @@ func withTokens(t testing.TB, tokens ...auth.Token) (policy auth.Policy, secrets
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens.json")
 	for _, token := range tokens {
-		secret, _, err := auth.CreateToken(t.Context(), path, token)
+		secret, _, err := auth.CreateToken(t.Context(), livefile.Path(path), token)
 		if err != nil {
 			t.Fatal(err)
 		}
