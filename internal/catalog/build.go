@@ -121,7 +121,13 @@ func (u *Upload) joinSignature(ctx context.Context, key string) error {
 	c := u.catalog
 	r, _, err := c.store.Open(ctx, key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return c.store.Create(ctx, key, bytes.NewReader(u.Signature), int64(len(u.Signature)))
+		all := u.Signature
+		if came, err := c.Sidecar(ctx, key); err == nil { // with the wheel
+			if all = record.MergeSignatures(came, all); all == nil {
+				return nil
+			}
+		}
+		return c.store.Create(ctx, key, bytes.NewReader(all), int64(len(all)))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
@@ -181,10 +187,10 @@ type Evidence struct {
 }
 
 // evidence keeps what came, where there is room, and counts it: once, however often it comes, if it is kept.
-func (u *Upload) evidence(held *File, user string) {
+func (u *Upload) evidence(ctx context.Context, held *File, user string) {
 	c := u.catalog
 	e := Evidence{u.Filename, held.SHA256, u.SHA256, user, time.Now().UTC()}
-	kept, again := u.keepEvidence(e)
+	kept, again := u.keepEvidence(ctx, e)
 	if !again {
 		c.mu.Lock()
 		c.evidence[u.Filename]++
@@ -195,9 +201,19 @@ func (u *Upload) evidence(held *File, user string) {
 }
 
 // keepEvidence keeps what came with its record: again is that it was kept before.
-func (u *Upload) keepEvidence(e Evidence) (kept, again bool) {
+func (u *Upload) keepEvidence(ctx context.Context, e Evidence) (kept, again bool) {
 	c := u.catalog
-	if c.journal.dir == "" {
+	text, err := json.MarshalIndent(struct {
+		Evidence
+		Record json.RawMessage
+	}{e, u.Record}, "", " ")
+	if err != nil {
+		return false, false
+	}
+	if c.far != nil {
+		return c.far.keepEvidence(ctx, u, e, text)
+	}
+	if c.state == "" {
 		return false, false
 	}
 	c.collecting.Lock()
@@ -214,11 +230,7 @@ func (u *Upload) keepEvidence(e Evidence) (kept, again bool) {
 		return false, false
 	}
 	name = filepath.Join(c.evidenceDir(), name)
-	text, err := json.MarshalIndent(struct {
-		Evidence
-		Record json.RawMessage
-	}{e, u.Record}, "", " ")
-	if err != nil || writeWhole(name+".json", text) != nil {
+	if writeWhole(name+".json", text) != nil {
 		return false, false
 	}
 	out, err := os.CreateTemp(c.evidenceDir(), ".new-")
@@ -236,11 +248,11 @@ func (u *Upload) keepEvidence(e Evidence) (kept, again bool) {
 // evidenceHash is how many digits of the hash begin the name of a file of evidence.
 const evidenceHash = 16
 
-func (c *Catalog) evidenceDir() string { return filepath.Join(c.journal.dir, "evidence") }
+func (c *Catalog) evidenceDir() string { return filepath.Join(c.state, "evidence") }
 
 // countEvidence counts what was kept before the start.
 func (c *Catalog) countEvidence() {
-	if c.journal.dir == "" {
+	if c.state == "" {
 		return
 	}
 	there, err := os.ReadDir(c.evidenceDir())

@@ -22,6 +22,9 @@
 //
 // No work here grows with the number of projects, but for the listing of the
 // store at the start, a search, and the list of names after one came or went.
+//
+// Over a [store.Noter] nothing is listed at the start: see [Catalog.Fresh], which is to be asked for a project
+// before anything else is.
 package catalog
 
 import (
@@ -47,8 +50,10 @@ import (
 // Config says what a catalog is of.
 type Config struct {
 	Store store.Store
-	State string       // folder for what is derived; "" keeps nothing
-	Log   *slog.Logger // nil is silent
+	State string // folder for what is derived; "" keeps nothing
+	// Derived is where servers of one [store.Noter] share what is derived, under metadata/, builds/ and evidence/; nil: they do not.
+	Derived store.Store
+	Log     *slog.Logger // nil is silent
 	// Patience is how long Open may read files that are new to it. Those that it
 	// did not come to are read by Run. Zero is 3 s, below zero is not at all.
 	Patience time.Duration
@@ -69,6 +74,8 @@ type Config struct {
 	// Guest is for a short visit while a server may be using the same store: the state is added to, and never
 	// written anew.
 	Guest bool
+
+	most int // of what is remembered over a Noter; zero is mostFar
 }
 
 // File is a file that is held. It does not change.
@@ -100,6 +107,8 @@ type Stats struct {
 // Catalog is what a server holds. Make one with [Open]; it is safe for concurrent use.
 type Catalog struct {
 	store   store.Store
+	far     *far   // nil over what is at hand
+	state   string // folder for what is derived, "" for none
 	log     *slog.Logger
 	journal *journal
 	recheck chan string // keys that were found changed while they were served
@@ -126,7 +135,7 @@ type Catalog struct {
 	conflicts  int            // all of these
 	projects   map[dist.Name]*Project
 	names      []dist.Name        // sorted, as they were before those in renamed came or went
-	renamed    map[dist.Name]bool // names that did
+	renamed    map[dist.Name]bool // those, and whether they are there now
 	generation uint64             // of names
 	bytes      int64
 	expendable int64            // bytes of them that may be evicted
@@ -148,6 +157,7 @@ func stampOf(info store.Info) stamp { return stamp{info.Size, info.ModTime.UnixN
 func Open(ctx context.Context, config Config) (*Catalog, error) {
 	c := &Catalog{
 		store:   config.Store,
+		state:   config.State,
 		log:     cmp.Or(config.Log, slog.New(slog.DiscardHandler)),
 		recheck: make(chan string, 64),
 		doubts:  make(chan string, 8),
@@ -162,6 +172,11 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 		evidence: make(map[string]int),
 		projects: make(map[dist.Name]*Project),
 		ignored:  make(map[string]stamp),
+	}
+	if notes, ok := config.Store.(store.Noter); ok {
+		c.journal = &journal{log: c.log}
+		c.far = newFar(c, notes, config)
+		return c, nil
 	}
 	var (
 		known map[string]string
@@ -234,6 +249,9 @@ func (c *Catalog) readNew(ctx context.Context, infos []store.Info, patience time
 
 // Close ends the writing of facts.
 func (c *Catalog) Close() error {
+	if c.far != nil {
+		c.far.looks.close()
+	}
 	c.keepUses()
 	return c.journal.close()
 }
@@ -252,11 +270,16 @@ func (c *Catalog) File(filename string) *File {
 	return c.files[filename]
 }
 
-// Stats counts what is held.
+// Stats counts what is held; of what is far away that is what this server remembers, but for projects, which are as many as there are
+// names.
 func (c *Catalog) Stats() Stats {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return Stats{Projects: len(c.projects), Files: len(c.files), Bytes: c.bytes, TarballBytes: c.tarballs.bytes}
+	stats := Stats{Projects: len(c.projects), Files: len(c.files), Bytes: c.bytes, TarballBytes: c.tarballs.bytes}
+	if c.far != nil && c.far.names.known() {
+		stats.Projects = len(c.names)
+	}
+	return stats
 }
 
 // Open opens a file that is held and may be had. Else the error is that of
@@ -286,6 +309,10 @@ func (c *Catalog) Open(ctx context.Context, filename string) (io.ReadSeekCloser,
 
 // again has what is known of a key brought up to date.
 func (c *Catalog) again(key string) {
+	if c.far != nil {
+		c.far.again(key)
+		return
+	}
 	select {
 	case c.recheck <- key:
 	default: // so many are waiting that the next sweep will do
@@ -299,6 +326,11 @@ func (c *Catalog) put(files ...*File) {
 	defer c.sweepTarballs()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.take(files)
+}
+
+// take is put for who holds mu, and sweeps tarballs then.
+func (c *Catalog) take(files []*File) {
 	byProject := make(map[dist.Name][]*File)
 	for _, f := range files {
 		if old := c.files[f.Filename]; old != nil {
@@ -316,12 +348,8 @@ func (c *Catalog) put(files ...*File) {
 		byProject[f.Name] = append(byProject[f.Name], f)
 	}
 	for name, added := range byProject {
-		old := c.projects[name]
-		if old == nil {
-			c.renamed[name] = true
-			c.generation++
-		}
-		c.projects[name] = c.marked(old.with(name, added))
+		c.listed(name, true)
+		c.projects[name] = c.marked(c.projects[name].with(name, added))
 	}
 }
 
@@ -330,10 +358,16 @@ func (c *Catalog) drop(filename string) {
 	defer c.sweepTarballs()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forget(filename)
+}
+
+// forget is drop for who holds mu, and sweeps tarballs then.
+func (c *Catalog) forget(filename string) {
 	delete(c.ignored, filename)
 	if f := c.files[filename]; f != nil {
 		c.tarballs.forget(f.SHA256)
-		c.remove(f)
+		c.noteWithin(filename, nil, nil)
+		c.remove(c.files[filename])
 		c.log.Debug("a file is gone", "file", filename)
 	}
 	if c.sidecars[filename] != nil {
@@ -352,8 +386,7 @@ func (c *Catalog) remove(f *File) {
 		return
 	}
 	delete(c.projects, f.Name)
-	c.renamed[f.Name] = true
-	c.generation++
+	c.listed(f.Name, false)
 }
 
 // count counts a file that comes (1) or goes (-1). The caller holds mu.

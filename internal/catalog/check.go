@@ -21,29 +21,30 @@ type InvalidError struct{ Err error }
 func (e *InvalidError) Error() string { return e.Err.Error() }
 func (e *InvalidError) Unwrap() error { return e.Err }
 
-// check opens a file and tells what it is; SHA256 and what [File.came] sets stay unset. An
+// check opens a file and tells what it is, and a wheel's METADATA; SHA256 and what [File.came] sets stay unset. An
 // error of the content is an *InvalidError.
-func check(r io.ReaderAt, size int64, filename string) (*File, error) {
-	f, err := dist.ParseFilename(filename, "")
+func check(r io.ReaderAt, size int64, filename string) (f *File, metadata []byte, err error) {
+	named, err := dist.ParseFilename(filename, "")
 	if err == nil {
-		if f.Kind == dist.Wheel {
+		if named.Kind == dist.Wheel {
 			return checkWheel(r, size, filename)
 		}
-		return checkSdist(r, size, filename)
+		f, err = checkSdist(r, size, filename)
+		return f, nil, err
 	}
-	return nil, &InvalidError{err}
+	return nil, nil, &InvalidError{err}
 }
 
-func checkWheel(r io.ReaderAt, size int64, filename string) (*File, error) {
+func checkWheel(r io.ReaderAt, size int64, filename string) (*File, []byte, error) {
 	w, err := wheel.Open(r, size, filename)
 	if err != nil {
-		return nil, &InvalidError{err}
+		return nil, nil, &InvalidError{err}
 	}
 	f := &File{File: w.File, Summary: shorten(w.Metadata.Summary)}
 	f.Size = size
 	f.RequiresPython = w.Metadata.RequiresPython
 	f.HasMetadata, f.MetadataSHA256 = true, sum(w.RawMetadata)
-	return f, nil
+	return f, w.RawMetadata, nil
 }
 
 func checkSdist(r io.ReaderAt, size int64, filename string) (*File, error) {

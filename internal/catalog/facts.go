@@ -16,11 +16,11 @@ import (
 	"curdling/internal/store"
 )
 
-// facts is a line of facts.jsonl: what reading a file taught.
+// facts is a line of facts.jsonl, or a note: what reading a file taught.
 type facts struct {
 	File           string    `json:"file"`
 	Size           int64     `json:"size"`
-	ModTime        int64     `json:"mtime"` // Unix nanoseconds
+	ModTime        int64     `json:"mtime,omitempty"` // Unix nanoseconds; no note has it
 	SHA256         string    `json:"sha256"`
 	Project        dist.Name `json:"project"` // an sdist's name alone can be ambiguous
 	MetadataSHA256 string    `json:"metadata_sha256,omitempty"`
@@ -29,6 +29,9 @@ type facts struct {
 	User           string    `json:"user,omitempty"`
 	Upstream       string    `json:"upstream,omitempty"`
 	UploadTime     int64     `json:"upload_time,omitempty"` // Unix nanoseconds; 0 is mtime
+	// Of a wheel that was built, in notes alone: as text, since the signature is of its very bytes.
+	Record    string `json:"record,omitempty"`
+	Signature string `json:"signature,omitempty"`
 }
 
 func factsOf(f *File) facts {

@@ -183,7 +183,7 @@ func TestMetadata(t *testing.T) {
 func FuzzReadFacts(f *testing.F) {
 	name, content := flask("3.0")
 	info := store.Info{Key: name, Size: int64(len(content)), ModTime: time.Unix(1, 2)}
-	known, err := check(bytes.NewReader(content), info.Size, name)
+	known, _, err := check(bytes.NewReader(content), info.Size, name)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"curdling/internal/wheel"
 )
@@ -26,6 +28,12 @@ func (c *Catalog) Metadata(ctx context.Context, filename string) ([]byte, *File,
 			return b, f, nil
 		}
 	}
+	if c.far != nil {
+		if b := c.far.derivedFile(ctx, metadataKey(f.SHA256)); b != nil && sum(b) == f.MetadataSHA256 {
+			c.keepMetadata(kept, b)
+			return b, f, nil
+		}
+	}
 	r, f, err := c.Open(ctx, filename)
 	if err != nil {
 		return nil, nil, err
@@ -38,25 +46,66 @@ func (c *Catalog) Metadata(ctx context.Context, filename string) ([]byte, *File,
 	if sum(w.RawMetadata) != f.MetadataSHA256 {
 		return nil, nil, fmt.Errorf("%s: its METADATA is not what it was when it came; was the file changed by hand?", filename)
 	}
-	if kept != "" {
-		if err := writeWhole(kept, w.RawMetadata); err != nil {
-			c.log.Debug("metadata cannot be kept", "file", filename, "err", err)
+	c.keepMetadata(kept, w.RawMetadata)
+	if c.far != nil {
+		if err := c.far.derive(ctx, metadataKey(f.SHA256), w.RawMetadata); err != nil {
+			c.log.Debug("metadata cannot be shared", "file", filename, "err", err)
 		}
 	}
 	return w.RawMetadata, f, nil
 }
 
+// keepMetadata keeps METADATA at a path of [Catalog.metadataPath].
+func (c *Catalog) keepMetadata(path string, text []byte) {
+	if path == "" {
+		return
+	}
+	if err := writeWhole(path, text); err != nil {
+		c.log.Debug("metadata cannot be kept", "path", path, "err", err)
+	}
+}
+
 // metadataPath is where the METADATA of the wheel with that hash is kept, "" for nowhere.
 func (c *Catalog) metadataPath(sha256 string) string {
-	if c.journal.dir == "" {
+	if c.state == "" {
 		return ""
 	}
-	return filepath.Join(c.journal.dir, "metadata", sha256[:2], sha256)
+	return filepath.Join(c.state, "metadata", sha256[:2], sha256)
+}
+
+// mostMetadata is how many bytes of METADATA are kept of what is far away.
+const mostMetadata = 512 << 20
+
+// boundMetadata removes what was kept first of METADATA, where there is too much.
+func (c *Catalog) boundMetadata(ctx context.Context, most int64) {
+	if c.state == "" {
+		return
+	}
+	type kept struct {
+		path string
+		size int64
+		at   time.Time
+	}
+	var all []kept
+	_ = filepath.WalkDir(filepath.Join(c.state, "metadata"), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			if info, err := entry.Info(); err == nil {
+				all = append(all, kept{path, info.Size(), info.ModTime()})
+			}
+		}
+		return ctx.Err()
+	})
+	slices.SortFunc(all, func(a, b kept) int { return b.at.Compare(a.at) })
+	for _, x := range all {
+		if most -= x.size; most < 0 && ctx.Err() == nil {
+			_ = os.Remove(x.path) // next time, then
+		}
+	}
 }
 
 // pruneMetadata removes the METADATA of wheels that are not held any more.
 func (c *Catalog) pruneMetadata(ctx context.Context) {
-	if c.journal.dir == "" {
+	if c.state == "" {
 		return
 	}
 	held := make(map[string]bool)
@@ -65,7 +114,7 @@ func (c *Catalog) pruneMetadata(ctx context.Context) {
 		held[f.SHA256] = true
 	}
 	c.mu.RUnlock()
-	_ = filepath.WalkDir(filepath.Join(c.journal.dir, "metadata"), func(name string, entry fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(filepath.Join(c.state, "metadata"), func(name string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() && !held[entry.Name()] {
 			_ = os.Remove(name) // next time, then
 		}

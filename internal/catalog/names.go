@@ -18,22 +18,41 @@ func (c *Catalog) Names() (names []dist.Name, generation uint64) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.names = merge(c.names, slices.Sorted(maps.Keys(c.renamed)), c.projects)
-	clear(c.renamed)
-	return c.names, c.generation
+	return c.namesNow(), c.generation
 }
 
-// merge gives the names that there are now, of the old ones and those that came or went; all are sorted.
-func merge(old, renamed []dist.Name, projects map[dist.Name]*Project) []dist.Name {
-	names := make([]dist.Name, 0, len(projects))
-	for _, name := range renamed {
+// namesNow is Names for who holds mu.
+func (c *Catalog) namesNow() []dist.Name {
+	if len(c.renamed) > 0 {
+		c.names = merge(c.names, c.renamed)
+		clear(c.renamed)
+	}
+	return c.names
+}
+
+// listed notes whether there is a project of a name. The caller holds mu.
+func (c *Catalog) listed(name dist.Name, held bool) {
+	was, known := c.renamed[name]
+	if !known {
+		_, was = slices.BinarySearch(c.names, name)
+	}
+	if was != held {
+		c.renamed[name] = held
+		c.generation++
+	}
+}
+
+// merge gives the names that there are now, of the old ones, which are sorted, and those that came or went.
+func merge(old []dist.Name, renamed map[dist.Name]bool) []dist.Name {
+	names := make([]dist.Name, 0, len(old)+len(renamed))
+	for _, name := range slices.Sorted(maps.Keys(renamed)) {
 		at, was := slices.BinarySearch(old, name)
 		names = append(names, old[:at]...)
 		old = old[at:]
 		if was {
 			old = old[1:]
 		}
-		if projects[name] != nil {
+		if renamed[name] {
 			names = append(names, name)
 		}
 	}

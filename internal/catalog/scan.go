@@ -61,6 +61,10 @@ func (x *facts) text(key string) *string {
 		return &x.User
 	case "upstream":
 		return &x.Upstream
+	case "record":
+		return &x.Record
+	case "signature":
+		return &x.Signature
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"time"
 	"unicode"
 
 	"curdling/internal/dist"
@@ -52,6 +53,11 @@ type sidecar struct {
 	status string // of a .status
 	reason string // of a .yanked or .status
 	build  *Build // of a .build.json
+
+	// Of what is far away, see far. within is of what is not there, but in the note of its file.
+	within  bool
+	seen    time.Time // when it was first read with that stamp
+	settled bool      // nobody can have changed it since then and left the stamp as it is
 }
 
 // splitSidecar tells whether a key is a sidecar's, and of what it is.
@@ -304,7 +310,7 @@ func (c *Catalog) takes(name dist.Name) error {
 // Sidecar gives what lies beside a file, as it is, of one that is held and
 // may be had: key is the sidecar's. Else the error is that of Offered.
 func (c *Catalog) Sidecar(ctx context.Context, key string) ([]byte, error) {
-	of, _, ok := splitSidecar(key)
+	of, suffix, ok := splitSidecar(key)
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
 	}
@@ -314,8 +320,11 @@ func (c *Catalog) Sidecar(ctx context.Context, key string) ([]byte, error) {
 	c.mu.RLock()
 	known := c.sidecars[key]
 	c.mu.RUnlock()
-	if known == nil {
+	switch {
+	case known == nil:
 		return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
+	case known.within:
+		return c.far.within(ctx, of, suffix)
 	}
 	r, info, err := c.store.Open(ctx, key)
 	if err != nil {

@@ -108,14 +108,17 @@ func (u *Upload) Discard() {
 func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) {
 	c := u.catalog
 	for _, holder := range []*Catalog{u.above, c} {
-		held := holder.stillHeld(ctx, u.Filename)
+		held, err := holder.stillHeld(ctx, u.Filename)
+		if err != nil {
+			return false, err
+		}
 		if held == nil {
 			continue
 		}
 		if err := u.allowed(held.Name); err != nil {
 			return false, err
 		}
-		switch err := u.compare(held, from.User); {
+		switch err := u.compare(ctx, held, from.User); {
 		case err != nil || holder != c || u.Record == nil:
 			return false, err
 		case held.Build == nil:
@@ -125,7 +128,7 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 		}
 		return false, nil
 	}
-	f, err := check(u.spooled, u.Size, u.Filename)
+	f, metadata, err := check(u.spooled, u.Size, u.Filename)
 	if err != nil {
 		return false, err
 	}
@@ -140,11 +143,14 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 		return false, err
 	}
 	defer release()
+	if c.far != nil {
+		return c.far.keep(ctx, u, f, metadata, from)
+	}
 	if u.Record != nil {
 		c.recording.Lock()
 		defer c.recording.Unlock()
 		if held := c.File(u.Filename); held != nil {
-			return false, u.compare(held, from.User)
+			return false, u.compare(ctx, held, from.User)
 		}
 		if err := u.keepRecord(ctx); err != nil {
 			return false, err
@@ -153,7 +159,7 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 	err = c.store.Create(ctx, u.Filename, u.spooled, u.Size)
 	if errors.Is(err, fs.ErrExist) {
 		c.examine(ctx, u.Filename, 0)
-		return false, u.compare(c.File(u.Filename), from.User)
+		return false, u.compare(ctx, c.File(u.Filename), from.User)
 	}
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", u.Filename, err)
@@ -171,14 +177,17 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 }
 
 // stillHeld gives a file that is held and lies in the store as it did; nil where there is none. A nil catalog holds nothing.
-func (c *Catalog) stillHeld(ctx context.Context, filename string) *File {
+func (c *Catalog) stillHeld(ctx context.Context, filename string) (*File, error) {
 	if c == nil {
-		return nil
+		return nil, nil
+	}
+	if c.far != nil {
+		return c.far.heldNow(ctx, filename)
 	}
 	if held := c.File(filename); held != nil && c.unchanged(ctx, held.info()) {
-		return held
+		return held, nil
 	}
-	return nil
+	return nil, nil
 }
 
 func (u *Upload) allowed(project dist.Name) error {
@@ -189,13 +198,13 @@ func (u *Upload) allowed(project dist.Name) error {
 }
 
 // compare tells whether the file came that is held. Of two builds of one identity the second is evidence.
-func (u *Upload) compare(held *File, user string) error {
+func (u *Upload) compare(ctx context.Context, held *File, user string) error {
 	switch {
 	case held == nil:
 		return &ConflictError{u.Filename, "", u.SHA256}
 	case held.SHA256 != u.SHA256:
 		if held.Build != nil && u.Record != nil && u.checkRecord() == nil {
-			u.evidence(held, user)
+			u.evidence(ctx, held, user)
 		}
 		return &ConflictError{u.Filename, held.SHA256, u.SHA256}
 	}

@@ -33,11 +33,11 @@ func (c *Catalog) used(filename string) {
 	}
 }
 
-func (c *Catalog) usesPath() string { return filepath.Join(c.journal.dir, "uses.tsv") }
+func (c *Catalog) usesPath() string { return filepath.Join(c.state, "uses.tsv") }
 
 // loadUses reads what is known from the last time; a line that cannot be used is passed over.
 func (c *Catalog) loadUses() {
-	if c.journal.dir == "" {
+	if c.state == "" {
 		return
 	}
 	text, err := os.ReadFile(c.usesPath())
@@ -67,7 +67,7 @@ func parseUses(line string) (filename string, count, last int64, ok bool) {
 
 // keepUses saves the uses if there were any since the last time.
 func (c *Catalog) keepUses() {
-	if c.journal.dir == "" || c.journal.guest || !c.usesChanged.Swap(false) {
+	if c.state == "" || c.journal.guest || !c.usesChanged.Swap(false) {
 		return
 	}
 	var b []byte

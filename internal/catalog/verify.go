@@ -133,7 +133,7 @@ func (c *Catalog) verify(ctx context.Context, info store.Info, pace *pacer) erro
 		}
 		return nil
 	}
-	if _, err := check(readerAt(r), now.Size, info.Key); err != nil {
+	if _, _, err := check(readerAt(r), now.Size, info.Key); err != nil {
 		return fmt.Errorf("cannot be opened: %w", err)
 	}
 	return nil
@@ -164,6 +164,9 @@ func (c *Catalog) Quarantine(ctx context.Context, key string, reason error) erro
 // Doubt has a file read anew that broke off while it was served. It is put aside if it is damaged, and judged
 // like any that was changed by hand if it was changed.
 func (c *Catalog) Doubt(filename string) {
+	if c.far != nil { // it is the network's fault: a store far away looks after its own disks
+		return
+	}
 	select {
 	case c.doubts <- filename:
 	default: // so many are doubted that this one waits for its next reader

@@ -1,12 +1,15 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"maps"
 	"os"
 	"slices"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"curdling/internal/dist"
 )
@@ -36,6 +39,45 @@ type merged struct {
 // NewView lays a scope's catalog below main's; nil is for main itself.
 func NewView(main, own *Catalog) *View {
 	return &View{main: main, own: own, merged: make(map[dist.Name]merged)}
+}
+
+// Far is [Catalog.Far].
+func (v *View) Far() bool { return v.main.far != nil || v.own != nil && v.own.far != nil }
+
+// Fresh is [Catalog.Fresh] for both.
+func (v *View) Fresh(ctx context.Context, name dist.Name) error {
+	if !v.Far() {
+		return nil
+	}
+	return v.both(func(c *Catalog) error { return c.Fresh(ctx, name) })
+}
+
+// FreshFile is [Catalog.FreshFile] for both.
+func (v *View) FreshFile(ctx context.Context, filename string) error {
+	if !v.Far() {
+		return nil
+	}
+	return v.both(func(c *Catalog) error { return c.FreshFile(ctx, filename) })
+}
+
+// FreshNames is [Catalog.FreshNames] for both.
+func (v *View) FreshNames(ctx context.Context) error {
+	return v.both(func(c *Catalog) error { return c.FreshNames(ctx) })
+}
+
+// FreshBuilds is [Catalog.FreshBuilds] for both.
+func (v *View) FreshBuilds(ctx context.Context, from, key string) error {
+	return v.both(func(c *Catalog) error { return c.FreshBuilds(ctx, from, key) })
+}
+
+// both asks both at once.
+func (v *View) both(ask func(*Catalog) error) error {
+	if v.own == nil {
+		return ask(v.main)
+	}
+	var g errgroup.Group
+	g.Go(func() error { return ask(v.own) })
+	return cmp.Or(ask(v.main), g.Wait())
 }
 
 // Project gives what is held of a project, or nil.
@@ -77,6 +119,19 @@ func lay(main, own *Project, status, reason string) *Project {
 	}
 	slices.SortFunc(all.Files, order)
 	return all
+}
+
+// Has tells whether something is held of a project, of what is far away by the names that were last listed.
+func (v *View) Has(name dist.Name) bool {
+	if v.Project(name) != nil {
+		return true
+	}
+	if !v.Far() {
+		return false
+	}
+	names, _ := v.Names()
+	_, listed := slices.BinarySearch(names, name)
+	return listed
 }
 
 // Status gives what its sidecar says of a project, of which nothing need be held.

@@ -26,6 +26,9 @@ const (
 // Run follows what others do in the store, and looks after what is held, until ctx
 // is done. Of a store that tells nothing of changes only sweeps see what others do.
 func (c *Catalog) Run(ctx context.Context) error {
+	if c.far != nil {
+		return c.runFar(ctx)
+	}
 	c.pruneMetadata(ctx)
 	c.enforce(ctx)
 	changed := make(chan string)
@@ -209,11 +212,16 @@ func (c *Catalog) reconcile(ctx context.Context) (fresh []store.Info, err error)
 func (c *Catalog) seen(info store.Info) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	return c.knows(info)
+}
+
+// knows is seen for who holds mu.
+func (c *Catalog) knows(info store.Info) bool {
 	if f := c.files[info.Key]; f != nil {
 		return f.stamp() == stampOf(info)
 	}
 	if s := c.sidecars[info.Key]; s != nil {
-		return s.stamp == stampOf(info)
+		return s.stamp == stampOf(info) || s.within && s.build != nil
 	}
 	s, ok := c.ignored[info.Key]
 	return ok && s == stampOf(info)
@@ -234,6 +242,10 @@ func (c *Catalog) ignore(info store.Info, err error) {
 // examine brings what is known of a key up to date. A file that was changed less
 // than quiet ago is left alone. again tells that it is worth to come back.
 func (c *Catalog) examine(ctx context.Context, key string, quiet time.Duration) (again bool) {
+	if c.far != nil {
+		c.far.wrote(ctx, key)
+		return false
+	}
 	r, info, err := c.store.Open(ctx, key)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -261,7 +273,7 @@ func (c *Catalog) examine(ctx context.Context, key string, quiet time.Duration) 
 	_, _, beside := splitSidecar(key)
 	if beside {
 		note, err = readSidecar(r, info)
-	} else if f, err = check(readerAt(r), info.Size, key); err == nil {
+	} else if f, _, err = check(readerAt(r), info.Size, key); err == nil {
 		f.came(info, From{})
 		f.SHA256, err = hashOf(readerAt(r), info.Size)
 		if d, ok := c.store.(store.Digester); ok && err == nil {
