@@ -151,7 +151,7 @@ func (m *Mirror) Admit(ctx context.Context, filename, sha256 string) (catalog.Fr
 	if err != nil || from.Upstream == "" {
 		return from, err
 	}
-	return from, m.claim(name)
+	return from, m.claim(ctx, name)
 }
 
 // Published is [Mirror.Admit] for a file that will lie below what is held here, and says nothing of whose a name is.

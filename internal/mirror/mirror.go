@@ -261,7 +261,10 @@ func (m *Mirror) isPrivate(name dist.Name, held bool) bool {
 func (m *Mirror) Private(name dist.Name) bool { return m.isPrivate(name, true) }
 
 // claim writes down that a name is an upstream's, unless it became private.
-func (m *Mirror) claim(name dist.Name) error {
+func (m *Mirror) claim(ctx context.Context, name dist.Name) error {
+	if err := m.catalog.Fresh(ctx, name); err != nil {
+		return err
+	}
 	if m.isPrivate(name, m.catalog.Project(name) != nil) {
 		return fmt.Errorf("%s is private here: somebody put a file of it into the store", name)
 	}

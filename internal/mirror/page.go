@@ -65,8 +65,11 @@ type flight struct {
 // Page gives a project's page upstream; nil where no upstream has one, or is to be
 // asked. stale says that what the upstream has today is not known. The error is
 // an *[Error], of an upstream that fails while nothing of the project is held
-// here, or the context's.
+// here, or the context's, or that of [catalog.Catalog.Fresh]: without knowing what is held, nobody knows whose the name is.
 func (m *Mirror) Page(ctx context.Context, name dist.Name) (page *Page, stale bool, err error) {
+	if err := m.catalog.Fresh(ctx, name); err != nil {
+		return nil, false, err
+	}
 	held := m.catalog.Project(name) != nil
 	if m.isPrivate(name, held) {
 		return nil, false, nil

@@ -147,7 +147,7 @@ func (t *transfer) run() {
 // keep has the whole file kept.
 func (t *transfer) keep(sum string) error {
 	m := t.m
-	if err := m.claim(t.file.Name); err != nil {
+	if err := m.claim(m.ctx, t.file.Name); err != nil {
 		return err
 	}
 	size, err := t.complete()

@@ -177,7 +177,7 @@ type dependency struct {
 func (s *shelf) dependencies(requires []requirement.Requirement) []dependency {
 	var list []dependency
 	for _, r := range requires {
-		d := dependency{Name: r.Name, Held: s.catalog.Project(r.Name) != nil, When: short(r.Marker.String())}
+		d := dependency{Name: r.Name, Held: s.catalog.Has(r.Name), When: short(r.Marker.String())}
 		r.Marker = requirement.Requirement{}.Marker
 		d.Wanted = short(strings.TrimSpace(strings.TrimPrefix(r.String(), string(r.Name))))
 		list = append(list, d)

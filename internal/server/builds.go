@@ -134,6 +134,9 @@ func leaseName(r *http.Request) (string, error) {
 // askBuild answers with the builds that there are, a lease, or what another one is doing.
 func (s *shelf) askBuild(w *response, r *http.Request) error {
 	return s.ask(w, r, func(q *index.BuildQuestion) (*index.BuildAnswer, error) {
+		if err := s.catalog.FreshBuilds(r.Context(), r.PathValue("from"), r.PathValue("key")); err != nil {
+			return nil, err
+		}
 		var a index.BuildAnswer
 		for _, f := range s.catalog.Builds(r.PathValue("from"), r.PathValue("key")) {
 			if !slices.Contains(q.Unfit, f.Filename) {
@@ -359,6 +362,9 @@ func (s *shelf) prepared(r *http.Request) ([]byte, error) {
 	}
 	if text, err := s.sentMetadata(r, name); !errors.Is(err, fs.ErrNotExist) {
 		return text, err
+	}
+	if err := s.catalog.FreshBuilds(r.Context(), r.PathValue("from"), r.PathValue("key")); err != nil {
+		return nil, err
 	}
 	for _, f := range s.catalog.Builds(r.PathValue("from"), r.PathValue("key")) {
 		if text, _, err := s.catalog.Metadata(r.Context(), f.Filename); err == nil {

@@ -17,7 +17,7 @@ const (
 	// smallFile is the largest file that is kept in memory, in bytes.
 	smallFile = 64 << 10
 	// trust is how long a small file is sent from memory before its place in the store is looked at again. The
-	// catalog's word, which follows the store, is asked each time.
+	// catalog's word, which follows the store, is asked each time, and will do of a store far away.
 	trust = time.Second / 2
 )
 
@@ -65,6 +65,9 @@ func (s *Server) count(w *response, r *http.Request, err error) {
 
 // sendFile sends a file, a small one from memory.
 func (s *shelf) sendFile(w *response, r *http.Request, filename string) error {
+	if err := s.catalog.FreshFile(r.Context(), filename); err != nil {
+		return err
+	}
 	f, err := s.catalog.Offered(filename)
 	if s.mirror != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -84,7 +87,7 @@ func (s *shelf) sendFile(w *response, r *http.Request, filename string) error {
 	}
 	p := s.memory.get(r.URL.Path, f)
 	v := p.variants[0][identity].Load()
-	if now := time.Now().UnixNano(); v == nil || now-p.checked.Load() > int64(trust) {
+	if now := time.Now().UnixNano(); v == nil || !s.catalog.Far() && now-p.checked.Load() > int64(trust) {
 		if v, err = s.readSmall(r, f, p, v); err != nil {
 			s.memory.drop(r.URL.Path)
 			return err
@@ -137,6 +140,11 @@ var octets, zstds = []string{"application/octet-stream"}, []string{"application/
 
 // send sends a file, or the ranges of it that are asked for.
 func (s *shelf) send(w *response, r *http.Request, filename string) error {
+	if s.catalog.Far() && (r.Method == http.MethodHead || isConditional(r)) {
+		if sent, err := s.sendKnown(w, r, filename); sent || err != nil {
+			return err
+		}
+	}
 	content, f, err := s.catalog.Open(r.Context(), filename)
 	if err != nil {
 		return err
@@ -152,8 +160,28 @@ func (s *shelf) send(w *response, r *http.Request, filename string) error {
 	return nil
 }
 
+// sendKnown answers, where it can, by what is known of a file, without asking a store far away for its bytes.
+func (s *shelf) sendKnown(w *response, r *http.Request, filename string) (sent bool, err error) {
+	f, err := s.catalog.Offered(filename)
+	if err != nil {
+		return false, err
+	}
+	tag := `"` + f.SHA256 + `"`
+	if r.Method != http.MethodHead && !matches(headerOf(r, "If-None-Match"), tag) {
+		return false, nil
+	}
+	h := w.Header()
+	h["Content-Type"] = octets
+	h["Etag"] = []string{tag}
+	http.ServeContent(w, r, "", f.ModTime, io.NewSectionReader(nil, 0, f.Size))
+	return true, nil
+}
+
 // getTarball serves a wheel's tarball. It may become another one: its name says nothing of the compressor.
 func (s *shelf) getTarball(w *response, r *http.Request, filename string) error {
+	if err := s.catalog.FreshFile(r.Context(), filename); err != nil {
+		return err
+	}
 	content, f, err := s.catalog.Tarball(filename)
 	if err != nil {
 		return err
@@ -173,6 +201,9 @@ func (s *shelf) getTarball(w *response, r *http.Request, filename string) error 
 
 // getMetadata serves a wheel's METADATA.
 func (s *shelf) getMetadata(w *response, r *http.Request, filename string) error {
+	if err := s.catalog.FreshFile(r.Context(), filename); err != nil {
+		return err
+	}
 	f, err := s.catalog.Offered(filename)
 	if s.mirror != nil && errors.Is(err, fs.ErrNotExist) {
 		return s.mirroredMetadata(w, r, filename)
@@ -199,6 +230,9 @@ func (s *shelf) getMetadata(w *response, r *http.Request, filename string) error
 
 // getSidecar serves what lies beside a file. It may change.
 func (s *shelf) getSidecar(w *response, r *http.Request, key, contentType string) error {
+	if err := s.catalog.FreshFile(r.Context(), key); err != nil {
+		return err
+	}
 	content, err := s.catalog.Sidecar(r.Context(), key)
 	if err != nil {
 		return err

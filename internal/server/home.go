@@ -2,13 +2,18 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"curdling/internal/catalog"
+	"curdling/internal/dist"
 )
 
 const (
@@ -17,6 +22,8 @@ const (
 	mostNewest   = 6   // that it shows as new,
 	mostFound    = 10  // that are found while somebody types
 	longestQuery = 200 // bytes of a search
+
+	listPatience = 300 * time.Millisecond // to wait for what a list tells of projects
 )
 
 // searched is the query of a request, cut to what is searched for.
@@ -32,9 +39,13 @@ func (s *shelf) home(w *response, r *http.Request) error {
 	if err != nil || number < 1 || number > mostPages {
 		return refuse(http.StatusBadRequest, "page must be a number from 1 to "+strconv.Itoa(mostPages))
 	}
+	if err := s.catalog.FreshNames(r.Context()); err != nil {
+		return err
+	}
 	names, total := s.catalog.Search(query, mostListed*number)
 	page := struct {
 		frame
+		Far              bool // what is known of files is what somebody asked for
 		Stats            catalog.Stats
 		Counts           Counts
 		Saved            Saved
@@ -43,12 +54,8 @@ func (s *shelf) home(w *response, r *http.Request) error {
 		First, Last      int          // numbers of those that are listed
 		Before, After    template.URL // queries of the neighbouring pages, "" for none
 	}{frame: s.frame(r, "curdling"), Stats: s.catalog.Stats(), Counts: s.counters.Snapshot(), Saved: s.counters.savings.all(), Total: total, First: mostListed*(number-1) + 1}
-	page.Home, page.Query = true, query
-	for _, name := range names[min(len(names), page.First-1):] {
-		if p := s.catalog.Project(name); p != nil {
-			page.Projects = append(page.Projects, p)
-		}
-	}
+	page.Home, page.Query, page.Far = true, query, s.catalog.Far()
+	page.Projects = s.listed(r.Context(), names[min(len(names), page.First-1):])
 	at := func(n int) template.URL {
 		return template.URL(url.Values{"q": {query}, "page": {strconv.Itoa(n)}}.Encode())
 	}
@@ -65,6 +72,29 @@ func (s *shelf) home(w *response, r *http.Request) error {
 	return s.html(w, r, http.StatusOK, "home.html", page)
 }
 
+// listed gives projects to be shown in a list. Those of which a store far away does not tell at once are there by name alone.
+func (s *shelf) listed(ctx context.Context, names []dist.Name) (projects []*catalog.Project) {
+	if s.catalog.Far() {
+		ctx, cancel := context.WithTimeout(ctx, listPatience)
+		defer cancel()
+		var g errgroup.Group
+		for _, name := range names {
+			g.Go(func() error { return s.catalog.Fresh(ctx, name) })
+		}
+		_ = g.Wait() // of some, perhaps
+	}
+	for _, name := range names {
+		p := s.catalog.Project(name)
+		if p == nil && s.catalog.Has(name) {
+			p = &catalog.Project{Name: name}
+		}
+		if p != nil {
+			projects = append(projects, p)
+		}
+	}
+	return projects
+}
+
 // found is a project as the search while typing shows it.
 type found struct {
 	Name    string `json:"name"`
@@ -74,6 +104,9 @@ type found struct {
 
 // find answers the search while typing: {"total": 12, "projects": [...]} with the best few.
 func (s *shelf) find(w *response, r *http.Request) error {
+	if err := s.catalog.FreshNames(r.Context()); err != nil {
+		return err
+	}
 	names, total := s.catalog.Search(searched(r), mostFound)
 	answer := struct {
 		Total    int     `json:"total"`
@@ -83,6 +116,8 @@ func (s *shelf) find(w *response, r *http.Request) error {
 		if p := s.catalog.Project(name); p != nil {
 			newest := p.Latest()[0]
 			answer.Projects = append(answer.Projects, found{string(name), newest.Version.String(), newest.Summary})
+		} else if s.catalog.Has(name) {
+			answer.Projects = append(answer.Projects, found{Name: string(name)})
 		}
 	}
 	body, err := json.Marshal(answer)

@@ -47,6 +47,9 @@ type overlay struct {
 
 // look gives what those who see the shelf may know of a project; stale says that what the upstream has today is not known.
 func (s *shelf) look(ctx context.Context, name dist.Name) (o overlay, stale bool, err error) {
+	if err := s.catalog.Fresh(ctx, name); err != nil {
+		return overlay{}, false, err
+	}
 	o.held = s.catalog.Project(name)
 	if s.mirror == nil || s.catalog.Below(name) && s.mirror.Private(name) { // a name that is the scope's own does not mix either
 		return o, false, nil

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"path"
 	"regexp"
@@ -9,10 +10,14 @@ import (
 
 	"curdling/internal/catalog"
 	"curdling/internal/requirement"
+	"curdling/internal/store"
 )
 
 // apiList is the original's list of names.
 func (s *shelf) apiList(w *response, r *http.Request) error {
+	if err := s.catalog.FreshNames(r.Context()); err != nil {
+		return err
+	}
 	names, _ := s.catalog.Names()
 	return sendJSON(w, http.StatusOK, names)
 }
@@ -32,6 +37,10 @@ type apiURL struct {
 // apiProject is the original's list of releases.
 func (s *shelf) apiProject(w *response, r *http.Request) error {
 	p, err := s.project(r)
+	var away *store.UnavailableError
+	if errors.As(err, &away) {
+		return err
+	}
 	if err != nil || p.Status == catalog.Quarantined {
 		return sendJSON(w, http.StatusNotFound, map[string]string{"status": "error"})
 	}
@@ -81,6 +90,9 @@ func (s *shelf) search(w *response, r *http.Request) error {
 		return refuse(http.StatusBadRequest, "a requirement with a URL needs no server's search")
 	case !wanted.Marker.IsZero():
 		return refuse(http.StatusBadRequest, "a requirement with a marker cannot be judged here: leave out what follows the semicolon")
+	}
+	if err := s.catalog.Fresh(r.Context(), wanted.Name); err != nil {
+		return err
 	}
 	var best *catalog.File
 	if p := s.catalog.Project(wanted.Name); p != nil {

@@ -114,9 +114,9 @@ func (f *planFacts) Metadata(ctx context.Context, file dist.File) ([]byte, error
 	return text, err
 }
 
-// Expect implements [plan.Facts]: upstreams are asked ahead.
+// Expect implements [plan.Facts]: who is far away is asked ahead.
 func (f *planFacts) Expect(ctx context.Context, names []dist.Name) {
-	if f.mirror == nil {
+	if f.mirror == nil && !f.catalog.Far() {
 		return
 	}
 	for _, name := range names {
@@ -184,7 +184,7 @@ func (m *plans) get(ctx context.Context, s *shelf, question [sha256.Size]byte, m
 
 // holds tells whether all that a plan rests on is as it was.
 func (p *planned) holds(ctx context.Context, s *shelf) bool {
-	if s.mirror != nil { // each may have to be asked for
+	if s.mirror != nil || s.catalog.Far() { // each may have to be asked for
 		var ahead errgroup.Group
 		ahead.SetLimit(planLookups)
 		for name := range p.seen {

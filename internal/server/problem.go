@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"mime"
 	"net"
 	"net/http"
@@ -53,6 +54,7 @@ func classify(err error) problem {
 		denied   *auth.ForbiddenError
 		unnoted  *auditError
 		issuer   *oidc.UnreachableError
+		away     *store.UnavailableError
 	)
 	status, detail := http.StatusInternalServerError, "the server could not do it; its log says why"
 	switch {
@@ -66,6 +68,8 @@ func classify(err error) problem {
 		status, detail = http.StatusTooManyRequests, err.Error()
 	case errors.As(err, &issuer):
 		status, detail = http.StatusServiceUnavailable, err.Error()+"; try again in a moment"
+	case errors.As(err, &away):
+		status, detail = http.StatusServiceUnavailable, "the store behind this server does not answer now; try again in a moment"
 	case errors.Is(err, catalog.ErrBusy):
 		status, detail = http.StatusServiceUnavailable, err.Error()
 	case errors.As(err, &unnoted):
@@ -118,11 +122,14 @@ func (s *Server) fail(w *response, r *http.Request, err error) {
 		h.Del(name)
 	}
 	var limited *auth.LimitedError
+	var away *store.UnavailableError
 	switch {
 	case p.Status == http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", challenge(r))
 	case errors.As(err, &limited):
 		h.Set("Retry-After", strconv.Itoa(limited.Seconds()))
+	case errors.As(err, &away):
+		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(away.RetryAfter.Seconds())))))
 	}
 	h.Set("Vary", "Accept")
 	accept := r.Header.Get("Accept")

@@ -434,6 +434,9 @@ func healthy(w *response, r *http.Request) error {
 func (s *shelf) project(r *http.Request) (*catalog.Project, error) {
 	name, err := dist.ParseName(r.PathValue("project"))
 	if err == nil {
+		if err := s.catalog.Fresh(r.Context(), name); err != nil {
+			return nil, err
+		}
 		if p := s.catalog.Project(name); p != nil {
 			return p, nil
 		}

@@ -30,6 +30,9 @@ var formTypes = [forms][2]string{
 // simpleProject serves a project's page.
 func (s *shelf) simpleProject(w *response, r *http.Request) error {
 	raw := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/simple/"), "/")
+	if err := s.catalog.Fresh(r.Context(), dist.Name(raw)); err != nil {
+		return err
+	}
 	p := s.catalog.Project(dist.Name(raw))
 	if p == nil || s.mirror != nil || r.URL.Path[len(r.URL.Path)-1] != '/' {
 		return s.otherProject(w, r, raw)
@@ -59,6 +62,9 @@ func (s *shelf) otherProject(w *response, r *http.Request, raw string) error {
 func (s *shelf) simpleList(w *response, r *http.Request) error {
 	if !strings.HasSuffix(r.URL.Path, "/") {
 		return movedTo(w, r, "/simple/")
+	}
+	if err := s.catalog.FreshNames(r.Context()); err != nil {
+		return err
 	}
 	names, generation := s.catalog.Names()
 	cached := s.list.Load()
