@@ -144,7 +144,7 @@ type UnavailableError struct {
 	RetryAfter time.Duration // it is of no use to ask before; 0 is not known
 }
 
-func (e *UnavailableError) Error() string { return "the store does not answer: " + e.Err.Error() }
+func (e *UnavailableError) Error() string { return "the store is not available: " + e.Err.Error() }
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
 

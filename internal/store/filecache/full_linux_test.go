@@ -1,0 +1,49 @@
+package filecache
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestFullDisk: on a disk that is smaller than the cache may be, files are had all the same, and the newest are kept. It
+// mounts a small file system, which needs root: make stress-server.
+func TestFullDisk(t *testing.T) {
+	if os.Getenv("CURDLING_STRESS_SERVER") == "" {
+		t.Skip("mounts a file system: make stress-server")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("curdling", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skip("cannot mount: ", err)
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	c := newCache(t, dir, 1<<30)
+	defer c.Close()
+	var all []*object
+	for i := range 10 {
+		all = append(all, newObject(200_000+i))
+		check(t, c, all[i])
+	}
+	state, works := c.State()
+	if works || !strings.HasPrefix(state, "full disk") {
+		t.Error(state, works)
+	}
+	if s := c.Stats(); s.Fetched < 4 || s.Bypassed == 0 || s.Evicted == 0 || s.Evicted > 3 {
+		t.Errorf("%+v", s)
+	}
+	c.mu.Lock()
+	c.resume = time.Now()
+	c.mu.Unlock()
+	if check(t, c, all[9]); !check(t, c, all[9]) {
+		t.Error("not kept, though others went for it")
+	}
+	if state, works := c.State(); !works {
+		t.Error(state)
+	}
+}
