@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"curdling/internal/store"
+	"curdling/internal/store/filecache"
 )
 
 // Raw is the object store below.
@@ -44,17 +45,10 @@ type Raw interface {
 	store.Folders
 }
 
-// Cache keeps the bytes of files that are read often on a local disk.
-type Cache interface {
-	// Open gives size bytes with that sha256, in lower-case hex, from the local disk, where it puts what fetch gives
-	// if it has to. An error of fetch comes back wrapped.
-	Open(ctx context.Context, sha256 string, size int64, fetch func(context.Context) (io.ReadCloser, error)) (*os.File, error)
-}
-
 // Options of a store. The zero value will do.
 type Options struct {
-	// Cache is what distribution files and tarballs are read through. Nil: they stream from the raw store.
-	Cache Cache
+	// Cache is what distribution files and tarballs are read through. Nil keeps none: they stream from the raw store.
+	Cache *filecache.Cache
 	// Temp is the folder for temporary files; "" is that of the system.
 	Temp string
 	// Known is how many files are remembered at most, each with some 300 bytes; zero is 200,000. It should be
@@ -65,7 +59,7 @@ type Options struct {
 // Store is a store of distribution files. Make one with [New].
 type Store struct {
 	raw   Raw
-	cache Cache // nil: none
+	cache *filecache.Cache
 	temp  string
 	known memory
 }
@@ -77,11 +71,15 @@ var (
 	_ store.Stater      = (*Store)(nil)
 	_ store.Digester    = (*Store)(nil)
 	_ store.Quarantiner = (*Store)(nil)
+	_ store.Presigner   = (*Store)(nil)
 )
 
 // New gives the store that lies in raw. It asks for nothing.
 func New(raw Raw, o Options) *Store {
 	s := &Store{raw: raw, cache: o.Cache, temp: filepath.Clean(o.Temp)}
+	if o.Cache == nil {
+		s.cache = filecache.New(filecache.Options{})
+	}
 	if o.Temp == "" {
 		s.temp = filepath.Clean(os.TempDir())
 	}
@@ -91,8 +89,8 @@ func New(raw Raw, o Options) *Store {
 	return s
 }
 
-// Open asks for the bytes alone where the claim is known. Without a Cache the reader gives the last of them, read in
-// their order, only where all have the hash that they must have, and it needs ctx as long as it is read.
+// Open asks for the bytes alone where the claim is known. The reader may need ctx as long as it is read. It gives the last of
+// the bytes, read in their order, only where all have the hash that they must have.
 func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, store.Info, error) {
 	p, err := placeOf(key)
 	if err != nil {
@@ -124,29 +122,10 @@ func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, store.
 
 // bytes opens what a file's claim names.
 func (s *Store) bytes(ctx context.Context, f file) (io.ReadSeekCloser, error) {
-	open := func(ctx context.Context) (io.ReadSeekCloser, error) {
-		r, info, err := s.raw.Open(ctx, f.object)
-		if err == nil && info.Size != f.size {
-			r.Close()
-			err = fmt.Errorf("%s: %d bytes lie there, and must be %d", f.object, info.Size, f.size)
-		}
+	return s.cache.Open(ctx, f.sha256, f.size, func(ctx context.Context) (io.ReadSeekCloser, error) {
+		r, _, err := s.raw.Open(ctx, f.object)
 		return r, err
-	}
-	if s.cache != nil {
-		cached, err := s.cache.Open(ctx, f.sha256, f.size, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx) })
-		if err != nil {
-			return nil, err
-		}
-		return cached, nil
-	}
-	r, err := open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return struct {
-		io.ReadSeeker
-		io.Closer
-	}{verify(f.object, r, f.size, f.sha256), r}, nil
+	})
 }
 
 // look asks the raw store what a key holds, and not yet for the bytes of a distribution file.
@@ -243,6 +222,19 @@ func (s *Store) Place(ctx context.Context, key string) (object string, info stor
 	return f.object, f.info(key), nil
 }
 
+// Presign is for the raw stores that can do it; of others the error wraps [errors.ErrUnsupported].
+func (s *Store) Presign(ctx context.Context, key string, ttl time.Duration) (string, error) {
+	signer, ok := s.raw.(store.Presigner)
+	if !ok {
+		return "", fmt.Errorf("%s: no URL: %w", key, errors.ErrUnsupported)
+	}
+	object, _, err := s.Place(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	return signer.Presign(ctx, object, ttl)
+}
+
 const spoolPrefix = "curdling-"
 
 // Spool makes a temporary file, which Create reads again.
@@ -333,7 +325,7 @@ func hasSize(f *os.File, size int64) error {
 func (s *Store) create(ctx context.Context, p place, c claim, spooled *os.File) error {
 	c.Put = rand.Text()
 	f := p.claimed(c)
-	body := verify(p.key, io.NewSectionReader(spooled, 0, c.Size), c.Size, c.SHA256)
+	body := store.Verify(p.key, io.NewSectionReader(spooled, 0, c.Size), c.Size, c.SHA256)
 	err := s.raw.Create(ctx, f.object, body, c.Size)
 	if err != nil && !errors.Is(err, fs.ErrExist) { // what has this name is of an attempt before that
 		return err

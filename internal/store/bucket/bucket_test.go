@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"curdling/internal/store"
+	"curdling/internal/store/filecache"
 	"curdling/internal/store/storetest"
 )
 
@@ -21,6 +22,15 @@ func TestStore(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) store.Store {
 		return named{New(storetest.NewMemory(3, 0), Options{Temp: t.TempDir()})}
+	})
+}
+
+func TestCached(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) store.Store {
+		cache := filecache.New(filecache.Options{Dir: t.TempDir(), MaxBytes: 1 << 20})
+		t.Cleanup(cache.Close)
+		return named{New(storetest.NewMemory(3, 0), Options{Cache: cache, Temp: t.TempDir()})}
 	})
 }
 

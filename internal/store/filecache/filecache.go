@@ -158,11 +158,30 @@ func (c *Cache) Open(ctx context.Context, sha256 string, size int64, fetch Fetch
 	c.mu.Lock()
 	c.stats.Bypassed++
 	c.mu.Unlock()
+	return bypass(ctx, sha256, size, fetch)
+}
+
+// bypass reads a file from the store.
+func bypass(ctx context.Context, sum string, size int64, fetch Fetch) (io.ReadSeekCloser, error) {
 	r, err := fetch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return verify(r, sha256, size)
+	has, err := r.Seek(0, io.SeekEnd)
+	if err == nil && has != size {
+		err = fmt.Errorf("%s: the store has %d bytes, and not its %d", sum, has, size)
+	}
+	if err == nil {
+		_, err = r.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	return struct {
+		io.ReadSeeker
+		io.Closer
+	}{store.Verify(sum, r, size, sum), r}, nil
 }
 
 // Forget throws a file away, whose bytes turned out to be damaged.
@@ -195,7 +214,7 @@ func (c *Cache) hit(sum string) *os.File {
 	}
 	c.mu.Unlock()
 	f, err := os.OpenFile(c.path(sum), os.O_RDONLY|syscall.O_NONBLOCK, 0) // which spares four calls that would try to poll it
-	if err != nil { // another process evicted it, mostly
+	if err != nil {                                                       // another process evicted it, mostly
 		c.mu.Lock()
 		c.drop(sum)
 		c.stats.Hits--

@@ -1,4 +1,4 @@
-package bucket
+package store
 
 import (
 	"crypto/sha256"
@@ -9,8 +9,6 @@ import (
 	"io"
 )
 
-// verified gives what r gives, and the last of it only where all has the hash that it must have. What is read out
-// of turn is not verified.
 type verified struct {
 	name   string
 	r      io.ReadSeeker
@@ -22,7 +20,9 @@ type verified struct {
 	err    error // they are not what they must be
 }
 
-func verify(name string, r io.ReadSeeker, size int64, sha256sum string) *verified {
+// Verify gives what r gives, which has size bytes, and the last of it only where all has the hash that it must have, in lower-case
+// hex. What is read out of turn is not verified. The name is for the error.
+func Verify(name string, r io.ReadSeeker, size int64, sha256sum string) io.ReadSeeker {
 	return &verified{name: name, r: r, size: size, want: sha256sum, hash: sha256.New()}
 }
 
