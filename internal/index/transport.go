@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
@@ -24,10 +25,12 @@ const maxPEM = 16 << 20
 
 // transport sends each request the way that its host deserves.
 type transport struct {
-	verified, trusted *http.Transport
-	hosts             hosts // to which trusted speaks, which takes any certificate
-	log               *slog.Logger
-	plain             sync.Map // origins whose plain http was complained about
+	verified func() *http.Transport         // made when it is first used: the authorities of a bundle take milliseconds to read
+	opened   atomic.Pointer[http.Transport] // what verified gave, nil before
+	trusted  *http.Transport
+	hosts    hosts // to which trusted speaks, which takes any certificate
+	log      *slog.Logger
+	plain    sync.Map // origins whose plain http was complained about
 }
 
 func newTransport(o *Options, timeout time.Duration, connections int, log *slog.Logger) (*transport, error) {
@@ -36,6 +39,10 @@ func newTransport(o *Options, timeout time.Duration, connections int, log *slog.
 		return nil, err
 	}
 	config, err := o.tls()
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := o.readBundle()
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +71,17 @@ func newTransport(o *Options, timeout time.Duration, connections int, log *slog.
 	}
 	lax := config.Clone()
 	lax.InsecureSkipVerify = true
-	return &transport{verified: way(config), trusted: way(lax), hosts: named, log: log}, nil
+	t := &transport{trusted: way(lax), hosts: named, log: log}
+	t.verified = sync.OnceValue(func() *http.Transport {
+		if bundle != nil {
+			config.RootCAs = x509.NewCertPool()
+			config.RootCAs.AppendCertsFromPEM(bundle)
+		}
+		verified := way(config)
+		t.opened.Store(verified)
+		return verified
+	})
+	return t, nil
 }
 
 // connectError says that no connection was made.
@@ -90,12 +107,13 @@ func connector(dial func(context.Context, string, string) (net.Conn, error), lim
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	way := t.verified
-	if t.hosts.has(r.URL) {
-		way = t.trusted
-	} else if r.URL.Scheme == "http" && !isLoopback(r.URL.Hostname()) {
-		if _, told := t.plain.LoadOrStore(origin(r.URL), true); !told {
-			t.log.Warn("plain http: whoever is on the way can change what comes; use https, or name the host as trusted", "origin", origin(r.URL))
+	way := t.trusted
+	if !t.hosts.has(r.URL) {
+		way = t.verified()
+		if r.URL.Scheme == "http" && !isLoopback(r.URL.Hostname()) {
+			if _, told := t.plain.LoadOrStore(origin(r.URL), true); !told {
+				t.log.Warn("plain http: whoever is on the way can change what comes; use https, or name the host as trusted", "origin", origin(r.URL))
+			}
 		}
 	}
 	resp, err := way.RoundTrip(r)
@@ -111,7 +129,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // CloseIdleConnections is what http.Client calls.
 func (t *transport) CloseIdleConnections() {
-	t.verified.CloseIdleConnections()
+	if opened := t.opened.Load(); opened != nil {
+		opened.CloseIdleConnections()
+	}
 	t.trusted.CloseIdleConnections()
 }
 
@@ -146,19 +166,26 @@ func (h hosts) has(u *url.URL) bool {
 	return h[host] || h[net.JoinHostPort(host, port(u))]
 }
 
-// tls gives the certificates that we demand and the one that we show.
-func (o *Options) tls() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CABundle != "" {
-		text, err := readFile(o.CABundle, maxPEM)
-		if err != nil {
-			return nil, fmt.Errorf("CA bundle: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("CA bundle %s: no certificate in it; it must be in PEM form", o.CABundle)
+// readBundle reads the file of authorities, and sees that there is one in it; nil: those of the system.
+func (o *Options) readBundle() ([]byte, error) {
+	if o.CABundle == "" {
+		return nil, nil
+	}
+	text, err := readFile(o.CABundle, maxPEM)
+	if err != nil {
+		return nil, fmt.Errorf("CA bundle: %w", err)
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if x509.NewCertPool().AppendCertsFromPEM(pem.EncodeToMemory(block)) {
+			return text, nil
 		}
 	}
+	return nil, fmt.Errorf("CA bundle %s: no certificate in it; it must be in PEM form", o.CABundle)
+}
+
+// tls gives the certificate that we show.
+func (o *Options) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.ClientCert != "" {
 		certificate, err := clientCertificate(o.ClientCert)
 		if err != nil {

@@ -80,6 +80,19 @@ func identity(t testing.TB) (certificate *x509.Certificate, certificatePEM, keyP
 	return certificate, pemOf("CERTIFICATE", raw), pemOf("PRIVATE KEY", keyRaw)
 }
 
+// TestAuthoritiesWait: who only speaks to hosts that are trusted does not pay for reading a bundle.
+func TestAuthoritiesWait(t *testing.T) {
+	t.Parallel()
+	s := serveTLS(t, sendPage, nil)
+	c := testClient(t, Options{CABundle: pemFile(t, s.Certificate()), TrustedHosts: []string{"127.0.0.1"}})
+	if _, err := c.Project(t.Context(), s.URL, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if c.http.Transport.(*transport).opened.Load() != nil {
+		t.Error("the authorities were read")
+	}
+}
+
 func TestCertificatesAreVerified(t *testing.T) {
 	s := serveTLS(t, sendPage, nil)
 	other, _, _ := identity(t)
