@@ -90,7 +90,8 @@ func (s *source) judgeDirect(d direct) string {
 
 // cameFrom tells whether what is installed was made of just this. A folder may have changed.
 func cameFrom(i install.Installed, d direct) bool {
-	return i.DirectURL != nil && d.from.Dir == nil && reflect.DeepEqual(*i.DirectURL, d.from)
+	u := i.DirectURL()
+	return u != nil && d.from.Dir == nil && reflect.DeepEqual(*u, d.from)
 }
 
 // fileAt gives what the URL of a requirement points at: a wheel, or one that is built of what is

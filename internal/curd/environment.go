@@ -41,8 +41,10 @@ type Environment struct {
 // Distribution is one installed distribution.
 type Distribution struct {
 	install.Installed
-	RawName    string // as its metadata spells it: "Flask-SQLAlchemy"
-	RawVersion string // likewise
+	RawName    string             // as its metadata spells it: "Flask-SQLAlchemy"
+	RawVersion string             // likewise
+	DirectURL  *install.DirectURL // nil: it came from an index
+	Editable   bool
 	Project    string // the folder of an editable one, "" where it is none
 	Own        bool   // not in a Python that the environment was made from
 }
@@ -229,7 +231,7 @@ var unlinkable = lazyregexp.New(`[^A-Za-z0-9.]+`)
 
 // describeInstalled reads what the head of a distribution's metadata says.
 func describeInstalled(i install.Installed) Distribution {
-	d := Distribution{Installed: i}
+	d := Distribution{Installed: i, DirectURL: i.DirectURL()}
 	// What can't be read is told by the folder's name.
 	_ = headers(metadataFile(i.DistInfo), func(key, value string) bool {
 		switch {
@@ -246,7 +248,8 @@ func describeInstalled(i install.Installed) Distribution {
 	if d.RawVersion == "" || strings.ContainsFunc(d.RawVersion, unicode.IsControl) {
 		d.RawVersion = i.Version.String()
 	}
-	if d.Editable {
+	if u := d.DirectURL; u != nil && u.Dir != nil && u.Dir.Editable {
+		d.Editable = true
 		d.Project = filePath(d.DirectURL.URL)
 	}
 	return d

@@ -141,9 +141,9 @@ func (e *Environment) unremovable(d Distribution) error {
 		reason = fmt.Sprintf("`setup.py develop` installed it; delete its .egg-link file and the line of easy-install.pth that names %s", d.Project)
 	case strings.HasSuffix(d.DistInfo, ".egg-info"):
 		reason = fmt.Sprintf("it was installed in the old way of distutils, and %s does not list its files; remove it with what installed it, perhaps the system's package manager", d.DistInfo)
-	case !d.HasRecord && d.Installer != "":
-		reason = fmt.Sprintf("%s has no RECORD that lists its files; it was installed by %s, which can remove it", d.DistInfo, d.Installer)
-	case !d.HasRecord:
+	case !d.HasRecord() && d.Installer() != "":
+		reason = fmt.Sprintf("%s has no RECORD that lists its files; it was installed by %s, which can remove it", d.DistInfo, d.Installer())
+	case !d.HasRecord():
 		reason = fmt.Sprintf("%s has no RECORD that lists its files; only what installed it can remove it", d.DistInfo)
 	case folder != e.Python.Purelib && folder != e.Python.Platlib:
 		reason = fmt.Sprintf("it lies in %s, which is not where %s has packages installed", folder, e.Python.Executable)
@@ -157,7 +157,7 @@ func (e *Environment) unremovable(d Distribution) error {
 func owners(all []Distribution) map[string]dist.Name {
 	by := map[string]dist.Name{}
 	for _, d := range all {
-		if !d.HasRecord {
+		if !d.HasRecord() {
 			continue
 		}
 		files, _ := recordedFiles(d.DistInfo) // one that can't be read is warned of when the plan is applied

@@ -70,7 +70,7 @@ func (s *source) lockedOne(ctx context.Context, c lock.Chosen, p *prepared) erro
 	there, installed := s.installed[c.Package.Name]
 	if c.File.Filename != "" {
 		p.choice.File = c.File
-		if installed && there.DirectURL == nil && there.Version.Compare(c.File.Version) == 0 {
+		if installed && there.Version.Compare(c.File.Version) == 0 && there.DirectURL() == nil {
 			p.choice.File = installedFile(there)
 			return nil
 		}

@@ -18,26 +18,21 @@ import (
 	"curdling/internal/wheel"
 )
 
-// Installed is one distribution of an environment.
+// Installed is one distribution of an environment. What its folder holds is read when it is asked for.
 type Installed struct {
-	Name      dist.Name
-	Version   version.Version // zero where neither the folder nor its metadata tell a valid one
-	DistInfo  string          // absolute path of its .dist-info folder (or .egg-info folder or file)
-	Editable  bool            // by direct_url.json (PEP 660)
-	Installer string          // the first line of INSTALLER, "" where there is none
-	Requested bool            // asked for by the user (PEP 376), not only needed by another
-	DirectURL *DirectURL      // nil: it came from an index
-	HasRecord bool            // without one it cannot be removed
+	Name     dist.Name
+	Version  version.Version // zero where neither the folder nor its metadata tell a valid one
+	DistInfo string          // absolute path of its .dist-info folder (or .egg-info folder or file)
 }
 
 // buffers hold a METADATA while it is parsed. Most have less.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
 
-// Metadata reads the headers of the distribution's METADATA, or PKG-INFO with the requirements
+// Metadata reads what counts for a solver in the distribution's METADATA, or PKG-INFO with the requirements
 // of requires.txt where it has none itself; errors are those of metadata.Parse.
 func (i Installed) Metadata() (*metadata.Metadata, error) {
 	path := filepath.Join(i.DistInfo, "METADATA")
-	if strings.HasSuffix(i.DistInfo, ".egg-info") {
+	if i.isEgg() {
 		path = filepath.Join(i.DistInfo, "PKG-INFO")
 		if info, err := os.Stat(i.DistInfo); err == nil && info.Mode().IsRegular() {
 			path = i.DistInfo
@@ -50,7 +45,7 @@ func (i Installed) Metadata() (*metadata.Metadata, error) {
 		return nil, fmt.Errorf("metadata of %s: %w", i.Name, err)
 	}
 	b, _, _ = bytes.Cut(b, []byte("\n\n")) // the description is most of it, and nobody asks for it
-	m, err := metadata.Parse(b)
+	m, err := metadata.ParseForSolving(b)
 	if m != nil && len(m.RequiresDist) == 0 && filepath.Base(path) == "PKG-INFO" {
 		err = errors.Join(err, addRequires(m, i.DistInfo))
 	}
@@ -59,6 +54,28 @@ func (i Installed) Metadata() (*metadata.Metadata, error) {
 	}
 	return m, err
 }
+
+// Installer gives the first line of INSTALLER, "" where there is none.
+func (i Installed) Installer() string {
+	b, _ := smallfile.Read(filepath.Join(i.DistInfo, "INSTALLER"), 1<<10)
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimSpace(line)
+}
+
+// HasRecord tells whether there is a RECORD, without which it cannot be removed.
+func (i Installed) HasRecord() bool { return !i.isEgg() && exists(filepath.Join(i.DistInfo, "RECORD")) }
+
+// DirectURL reads direct_url.json; nil: it came from an index.
+func (i Installed) DirectURL() *DirectURL {
+	b, err := smallfile.Read(filepath.Join(i.DistInfo, "direct_url.json"), maxDirectURL)
+	if err != nil || i.isEgg() {
+		return nil
+	}
+	u, _ := ParseDirectURL(b)
+	return u
+}
+
+func (i Installed) isEgg() bool { return strings.HasSuffix(i.DistInfo, ".egg-info") }
 
 // List gives what is installed, ordered by name. A project that was installed
 // twice, by an accident, is listed twice. Leftovers of pip ("~lask-3.0.dist-info")
@@ -117,18 +134,6 @@ func identify(path string) (Installed, bool) {
 	i := Installed{Name: name, DistInfo: path}
 	if i.Version, err = version.Parse(stem[at+1:]); err != nil {
 		i.versionFromMetadata()
-	}
-	if b, err := smallfile.Read(filepath.Join(path, "INSTALLER"), 1<<10); err == nil {
-		line, _, _ := strings.Cut(string(b), "\n")
-		i.Installer = strings.TrimSpace(line)
-	}
-	i.Requested = exists(filepath.Join(path, "REQUESTED"))
-	i.HasRecord = exists(filepath.Join(path, "RECORD"))
-	if b, err := smallfile.Read(filepath.Join(path, "direct_url.json"), maxDirectURL); err == nil {
-		if u, err := ParseDirectURL(b); err == nil {
-			i.DirectURL = u
-			i.Editable = u.Dir != nil && u.Dir.Editable
-		}
 	}
 	return i, true
 }

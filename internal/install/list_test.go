@@ -50,16 +50,15 @@ func TestList(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines = append(lines, fmt.Sprintf("%s %s %s %q editable=%t requested=%t record=%t url=%t",
-			i.Name, i.Version, dir, i.Installer, i.Editable, i.Requested, i.HasRecord, i.DirectURL != nil))
+		lines = append(lines, fmt.Sprintf("%s %s %s %q record=%t url=%t", i.Name, i.Version, dir, i.Installer(), i.HasRecord(), i.DirectURL() != nil))
 	}
 	want := []string{
-		`aa-aa 1.0rc1 lib/python3.11/site-packages/Aa.Aa-1.0rc1.dist-info "curd" editable=false requested=false record=true url=false`,
-		`b 2.0 lib/python3.11/site-packages/b-2.0.dist-info "curd" editable=true requested=true record=true url=true`,
-		`c 3 lib64/python3.11/site-packages/c-3.dist-info "pip" editable=false requested=false record=false url=false`,
-		`old 1.2 lib/python3.11/site-packages/old-1.2-py3.11.egg-info "" editable=false requested=false record=false url=false`,
-		`older 0.1 lib/python3.11/site-packages/older.egg-info "" editable=false requested=false record=false url=false`,
-		`strange  lib/python3.11/site-packages/strange-version.dist-info "" editable=false requested=false record=true url=false`,
+		`aa-aa 1.0rc1 lib/python3.11/site-packages/Aa.Aa-1.0rc1.dist-info "curd" record=true url=false`,
+		`b 2.0 lib/python3.11/site-packages/b-2.0.dist-info "curd" record=true url=true`,
+		`c 3 lib64/python3.11/site-packages/c-3.dist-info "pip" record=false url=false`,
+		`old 1.2 lib/python3.11/site-packages/old-1.2-py3.11.egg-info "" record=false url=false`,
+		`older 0.1 lib/python3.11/site-packages/older.egg-info "" record=false url=false`,
+		`strange  lib/python3.11/site-packages/strange-version.dist-info "" record=true url=false`,
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Error(diff)

@@ -40,7 +40,7 @@ func (t *transaction) remove(p Plan) error {
 		}
 	}
 	for _, i := range installed {
-		if _, ok := going[i.DistInfo]; !ok && i.HasRecord {
+		if _, ok := going[i.DistInfo]; !ok && i.HasRecord() {
 			r.keep(i)
 		}
 	}
@@ -159,10 +159,10 @@ func (r *remover) moveBytecode() error {
 // environment, is not looked at. Without RECORD it is an error that says why
 // nobody knows the files.
 func (i Installed) Files() ([]string, error) {
-	if !i.HasRecord {
+	if !i.HasRecord() {
 		by := ""
-		if i.Installer != "" {
-			by = " by " + i.Installer
+		if installer := i.Installer(); installer != "" {
+			by = " by " + installer
 		}
 		return nil, fmt.Errorf("%s has no RECORD: it was installed%s in a way that only the tool that did it can undo", i.DistInfo, by)
 	}

@@ -38,8 +38,8 @@ func text(s string) string {
 	return string(runes)
 }
 
-// parseHeaders splits s into headers and body.
-func parseHeaders(s string) (h headers, body string) {
+// parseHeaders splits s into headers and body. as gives the name under which a header is kept, "" for one that is not.
+func parseHeaders(s string, as func(name string) string) (h headers, body string) {
 	h = headers{}
 	name, start := "", 0 // of the header being read, and where its value begins
 	flush := func(end int) {
@@ -64,7 +64,7 @@ func parseHeaders(s string) (h headers, body string) {
 				}
 				return h, text(s[pos:])
 			}
-			name, start = strings.ToLower(line[:colon]), pos+colon+1
+			name, start = as(line[:colon]), pos+colon+1
 		}
 		pos = next
 	}

@@ -64,11 +64,14 @@ func (e *FieldError) Unwrap() error { return e.Err }
 // is given along with it, without the wrong values: enough to show, and to
 // unpack, but not to resolve with. pip skips a candidate whose Requires-Dist
 // is wrong and ignores a wrong Requires-Python.
-func Parse(b []byte) (*Metadata, error) {
+func Parse(b []byte) (*Metadata, error) { return parse(b, strings.ToLower) }
+
+// parse reads the headers that as gives a name.
+func parse(b []byte, as func(name string) string) (*Metadata, error) {
 	if len(b) > maxSize {
 		return nil, fmt.Errorf("metadata: longer than %d bytes", maxSize)
 	}
-	h, body := parseHeaders(string(b))
+	h, body := parseHeaders(string(b), as)
 	m := &Metadata{
 		MetadataVersion:        h.first("metadata-version"),
 		RawName:                h.first("name"),

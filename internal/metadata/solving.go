@@ -1,11 +1,19 @@
 package metadata
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // solving are the headers that count for a solver.
-var solving = map[string]bool{
-	"metadata-version": true, "name": true, "version": true, "dynamic": true,
-	"requires-dist": true, "requires-python": true, "provides-extra": true,
+var solving = []string{"metadata-version", "name", "version", "dynamic", "requires-dist", "requires-python", "provides-extra"}
+
+// forSolving gives the name of such a header in lower case, "" for another.
+func forSolving(name string) string {
+	if i := slices.IndexFunc(solving, func(s string) bool { return len(s) == len(name) && strings.EqualFold(s, name) }); i >= 0 {
+		return solving[i]
+	}
+	return ""
 }
 
 // ForSolving gives the headers of the RFC 822 form that count for a solver, as they stand there. [Parse] reads in
@@ -21,7 +29,7 @@ func ForSolving(b []byte) []byte {
 			if colon < 0 || !isFieldName(line[:colon]) {
 				break
 			}
-			keep = solving[strings.ToLower(line[:colon])]
+			keep = forSolving(line[:colon]) != ""
 		} else if line[0] == 'F' {
 			keep = false
 		}
@@ -31,3 +39,7 @@ func ForSolving(b []byte) []byte {
 	}
 	return kept
 }
+
+// ParseForSolving is [Parse] that gives nothing but what counts for a solver: MetadataVersion, RawName, Name, Version,
+// RequiresPython, RequiresDist, ProvidesExtra and Dynamic.
+func ParseForSolving(b []byte) (*Metadata, error) { return parse(b, forSolving) }

@@ -23,8 +23,9 @@ func FuzzForSolving(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		whole, err := Parse(b)
 		part, partErr := Parse(ForSolving(b))
-		if (err == nil) != (partErr == nil) {
-			t.Fatalf("the whole: %v, the part: %v", err, partErr)
+		read, readErr := ParseForSolving(b)
+		if (err == nil) != (partErr == nil) || (err == nil) != (readErr == nil) {
+			t.Fatalf("the whole: %v, the part: %v, what was read of it: %v", err, partErr, readErr)
 		}
 		if err != nil {
 			return
@@ -36,8 +37,10 @@ func FuzzForSolving(f *testing.F) {
 			}
 			return []any{m.MetadataVersion, m.Name, m.Version.String(), m.Dynamic, m.ProvidesExtra, m.RequiresPython.String(), requires}
 		}
-		if diff := cmp.Diff(facts(whole), facts(part)); diff != "" {
-			t.Errorf("(-whole +part):\n%s", diff)
+		for _, m := range []*Metadata{part, read} {
+			if diff := cmp.Diff(facts(whole), facts(m)); diff != "" {
+				t.Errorf("(-whole +part):\n%s", diff)
+			}
 		}
 	})
 }

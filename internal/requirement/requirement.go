@@ -69,12 +69,24 @@ func parse(s string) (r Requirement, err error) {
 }
 
 // trim removes the spaces of PEP 508 in front of s.
-func trim(s string) string { return strings.TrimLeft(s, " \t") }
+func trim(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	return s
+}
 
 // identifier cuts the run of characters that names consist of.
 func identifier(s string) (name, rest string) {
-	rest = strings.TrimLeft(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-	return s[:len(s)-len(rest)], rest
+	end := 0
+	for end < len(s) && isNameByte(s[end]) {
+		end++
+	}
+	return s[:end], s[end:]
+}
+
+func isNameByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
 }
 
 // parseExtras reads "[a, b]", if that stands here.

@@ -29,6 +29,9 @@ func ParseSpecifiers(s string) (Specifiers, error) {
 		if item == "" {
 			continue
 		}
+		if list == nil {
+			list = make([]specifier, 0, 1+min(strings.Count(s, ","), maxSpecifiers))
+		}
 		sp, ok := parseSpecifier(item)
 		if !ok {
 			return Specifiers{}, fmt.Errorf("invalid version specifier %.80q: PEP 440 asks for a form like >=1.2, ==1.2.* or ~=1.2.3", item)
