@@ -25,10 +25,9 @@ func (s *source) prefetch(ctx context.Context, reqs []requirement.Requirement) {
 			for _, c := range candidates {
 				if c.Barred == "" && !c.Yanked && want.Contains(c.Version) &&
 					(!c.Version.IsPrerelease() || s.Prereleases || r.Specifiers.NamesPrerelease()) {
-					if c.Kind != dist.Wheel {
-						return // its metadata may have to be built
+					if c.Kind == dist.Wheel || isInstalled(c.File) { // that of a source may have to be built
+						_, _ = s.describe(ctx, c.File) // the solver will ask again, and hear of an error
 					}
-					_, _ = s.wheelMetadata(ctx, c.File) // the solver will ask again, and hear of an error
 					return
 				}
 			}

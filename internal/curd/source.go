@@ -354,7 +354,7 @@ func local(at string) bool {
 func (s *source) describe(ctx context.Context, f dist.File) (*metadata.Metadata, error) {
 	switch {
 	case isInstalled(f):
-		return s.installed[f.Name].Metadata()
+		return s.metadata.get(ctx, f.URL, func() (*metadata.Metadata, error) { return s.installed[f.Name].Metadata() })
 	case f.Kind == dist.Sdist:
 		return s.sdistMetadata(ctx, f, s.python)
 	default:
