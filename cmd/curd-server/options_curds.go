@@ -1,9 +1,7 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,6 +13,7 @@ import (
 	"curdling/internal/curds"
 	"curdling/internal/store"
 	"curdling/internal/store/disk"
+	"curdling/internal/store/s3"
 )
 
 // curdsOptions say that what is served is a machine's own cache.
@@ -72,12 +71,16 @@ func isCurds(dir string) bool {
 // holding is what is served.
 type holding struct {
 	store  store.Store
-	folder *disk.Store // the same; nil with --curds
+	folder *disk.Store // the same; nil with --curds, and over a bucket
+	bucket *s3.Store   // below store; nil elsewhere
 	state  string      // folder of what the server derives
 }
 
 // hold opens what is served.
-func (o *options) hold(log *slog.Logger) (h holding, err error) {
+func (o *options) hold(ctx context.Context, log *slog.Logger) (h holding, err error) {
+	if isBucket(o.directory) {
+		return o.holdBucket(ctx)
+	}
 	if !o.curds {
 		if h.folder, err = disk.Open(o.directory); err != nil {
 			return h, fmt.Errorf("%s cannot be served: %w; DIRECTORY must be a folder that this user may read", o.directory, err)
@@ -95,30 +98,19 @@ func (o *options) hold(log *slog.Logger) (h holding, err error) {
 }
 
 func (h holding) close() error {
+	if h.bucket != nil {
+		h.bucket.Close()
+	}
 	if h.folder == nil {
 		return nil
 	}
 	return h.folder.Close()
 }
 
-// own is the folder for the server's own files: DIRECTORY, but with --curds one
-// for each cache below the folder of the user's caches, which may be deleted at any time.
-func (o *options) own() (string, error) {
-	if !o.curds {
-		return o.directory, nil
+// derived is where servers of one bucket share what is derived.
+func (h holding) derived() store.Store {
+	if h.bucket == nil {
+		return nil
 	}
-	dir, err := filepath.Abs(o.directory)
-	if err != nil {
-		return "", err
-	}
-	caches, err := os.UserCacheDir()
-	if err != nil {
-		return "", errors.New("there is no folder for what the server learns of the cache (HOME is not set): set XDG_CACHE_HOME to one")
-	}
-	sum := sha256.Sum256([]byte(dir))
-	own := filepath.Join(caches, "curd-server", hex.EncodeToString(sum[:8]))
-	if err := os.MkdirAll(own, 0o700); err != nil {
-		return "", fmt.Errorf("what the server learns of the cache cannot be kept: %w; set XDG_CACHE_HOME to a folder that can be written to", err)
-	}
-	return own, nil
+	return h.bucket
 }

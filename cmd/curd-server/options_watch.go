@@ -19,7 +19,7 @@ import (
 	"curdling/internal/mirror"
 	"curdling/internal/server"
 	"curdling/internal/store"
-	"curdling/internal/store/disk"
+	"curdling/internal/store/s3"
 )
 
 // watchOptions are for those who look after a server.
@@ -86,10 +86,13 @@ func servePprof(ctx context.Context, l net.Listener, metrics http.Handler, log *
 	}
 }
 
-// checks are what /readyz stands on: the folder dir, to which uploads go where folder is not nil, and upstreams.
-func checks(dir string, folder *disk.Store, mirrored *mirror.Mirror) []server.Check {
+// checks are what /readyz stands on: what is served, to which uploads go but with --curds, and upstreams.
+func checks(dir string, held holding, mirrored *mirror.Mirror) []server.Check {
 	all := []server.Check{
-		{Name: "store", Ask: func(context.Context) (string, error) {
+		{Name: "store", Ask: func(ctx context.Context) (string, error) {
+			if held.bucket != nil {
+				return answers(ctx, held.bucket)
+			}
 			d, err := os.Open(dir)
 			if err == nil {
 				_, err = d.Readdirnames(1)
@@ -101,8 +104,8 @@ func checks(dir string, folder *disk.Store, mirrored *mirror.Mirror) []server.Ch
 			return "readable", nil
 		}},
 	}
-	if folder != nil {
-		all = append(all, server.Check{Name: "uploads", Ask: func(context.Context) (string, error) { return writable(folder), nil }})
+	if spooler, ok := held.store.(store.Spooler); ok {
+		all = append(all, server.Check{Name: "uploads", Ask: func(context.Context) (string, error) { return writable(spooler), nil }})
 	}
 	if mirrored != nil {
 		for i, upstream := range mirrored.Stats().Upstreams {
@@ -124,9 +127,20 @@ func ignore(err, expected error) error {
 	return err
 }
 
+// answers tells whether a bucket does. Where it does not, what is known is served all the same.
+func answers(ctx context.Context, in *s3.Store) (string, error) {
+	for _, err := range in.List(ctx, "curdling") {
+		if err != nil {
+			return "does not answer", nil
+		}
+		break
+	}
+	return "answers", nil
+}
+
 // writable tells whether uploads can be kept. Where they cannot, files are served all the same.
-func writable(folder *disk.Store) string {
-	f, err := folder.Spool()
+func writable(held store.Spooler) string {
+	f, err := held.Spool()
 	if err == nil {
 		_, err = f.Write(make([]byte, 1)) // a full disk takes a file, and nothing in it
 		err = errors.Join(err, f.Close(), os.Remove(f.Name()))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,19 +68,26 @@ type options struct {
 	limitOptions
 	watchOptions
 	curdsOptions
+	bucketOptions
 	scopeOptions
 }
 
 func newRoot() *cobra.Command {
 	o := options{maxUpload: server.DefaultMaxUpload}
 	root := &cobra.Command{
-		Use:   "curd-server [-h] [-d] [-H HOST] [-p PORT] [-u USER_DB] DIRECTORY",
+		Use:   "curd-server [-h] [-d] [-H HOST] [-p PORT] [-u USER_DB] DIRECTORY | s3://BUCKET[/PREFIX]",
 		Short: "share a folder of Python wheels with every machine that can reach it",
 		Long: `curd-server shares a folder of Python wheels with every machine that can reach it.
 
 DIRECTORY is a plain folder of wheels and source distributions; it is made where
 it is missing. What is dropped into it or removed shows within a second. What the
 server derives it keeps in DIRECTORY/.curdling, which may be deleted at any time.
+
+In the place of DIRECTORY there may be s3://BUCKET/PREFIX of an object store, which
+any number of servers share: what one of them takes the others have within a second.
+None of them keeps anything that matters. Credentials are found where other programs
+of S3 find them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the
+role of the machine.
 
 The page at http://HOST:PORT/ shows what is held and how to point curd, pip, uv
 and twine at it. Without --user-db and without tokens everybody who reaches the
@@ -108,6 +116,9 @@ called like a command is served as ./NAME.`,
   # also what the default index has: fetched once, when it is asked for
   curd-server --upstream pypi --private 'acme-*' wheels
 
+  # any number of servers over one bucket
+  curd-server --s3-endpoint https://minio.example:9000 s3://wheels/team
+
   # this machine's own cache, for the machines beside it
   curd-server --curds -u users
 
@@ -126,7 +137,7 @@ called like a command is served as ./NAME.`,
 			if o.directory == "" {
 				return errNoDirectory
 			}
-			if err := errors.Join(o.accessOptions.check(), o.scopeOptions.check()); err != nil {
+			if err := cmp.Or(o.checkBucket(), errors.Join(o.accessOptions.check(), o.scopeOptions.check())); err != nil {
 				return err
 			}
 			return serve(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -152,6 +163,7 @@ called like a command is served as ./NAME.`,
 	o.limitOptions.add(flags)
 	o.watchOptions.add(flags)
 	o.curdsOptions.add(flags)
+	o.bucketOptions.add(flags)
 	o.scopeOptions.add(flags)
 	root.AddCommand(newConfig(root), newHealth(root, &o), manual.Command(func(err error) error { return usageError{err} }), newYank(), newVerify(), newGC(), newToken(), newScopes())
 	return root

@@ -46,13 +46,13 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return fmt.Errorf("no profiles: %w", err)
 	}
 
-	holding, err := o.hold(log)
+	holding, err := o.hold(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = cmp.Or(err, holding.close()) }()
 	held, err := catalog.Open(ctx, catalog.Config{
-		Store: holding.store, State: holding.state, Log: log,
+		Store: holding.store, State: holding.state, Derived: holding.derived(), Log: log,
 		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery, Tarballs: !o.noTarballs && !o.curds, Removed: noteRemovals(config.Audit, "", log),
 	})
 	if err != nil {
@@ -89,11 +89,11 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	// What the start took of memory goes back to the system.
 	defer time.AfterFunc(2*time.Second, debug.FreeOSMemory).Stop()
-	greet(stdout, o, listener, held.Stats().Projects)
+	greet(stdout, o, listener, held)
 	config.Catalog, config.Mirror = held, mirrored
-	config.Counters, config.Checks = server.OpenCounters(filepath.Join(holding.state, "counters.json"), log), checks(o.directory, holding.folder, mirrored)
-	if holding.folder != nil { // else nothing that is built could be uploaded
-		builds, upkeep := shareBuilds(holding.folder, log)
+	config.Counters, config.Checks = server.OpenCounters(filepath.Join(holding.state, "counters.json"), log), checks(o.directory, holding, mirrored)
+	if !o.curds { // nothing that is built could be uploaded there
+		builds, upkeep := holding.shareBuilds(log)
 		config.Builds = builds
 		watching.Go(func() { upkeep(ctx) })
 	}
@@ -151,12 +151,15 @@ func heed(ctx context.Context, auditLog *audit.Log, certificate *server.Certific
 }
 
 // greet says what is served, and where.
-func greet(stdout io.Writer, o options, l net.Listener, projects int) {
-	plural := "s"
-	if projects == 1 {
-		plural = ""
+func greet(stdout io.Writer, o options, l net.Listener, held *catalog.Catalog) {
+	what, projects := "1 project", held.Stats().Projects
+	switch {
+	case held.Far():
+		what = "projects as they are asked for"
+	case projects != 1:
+		what = fmt.Sprintf("%d projects", projects)
 	}
-	fmt.Fprintf(stdout, "serving %s on %s://%s, %d project%s\n", o.directory, o.scheme(), shown(l), projects, plural)
+	fmt.Fprintf(stdout, "serving %s on %s://%s, %s\n", o.directory, o.scheme(), shown(l), what)
 }
 
 // shown is an address that a person can use: one that stands for all

@@ -47,6 +47,9 @@ func directoryOf(cmd *cobra.Command, args []string, same ...string) (string, err
 	if *directory == "" {
 		return "", errNoDirectory
 	}
+	if isBucket(*directory) {
+		return "", usageError{fmt.Errorf("curd-server %s works on a folder, not on a bucket like %s", cmd.Name(), *directory)}
+	}
 	if isCurds(*directory) {
 		return "", usageError{fmt.Errorf("%s is a machine's own cache, which curd looks after: see curd cache --help", *directory)}
 	}

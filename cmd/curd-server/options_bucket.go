@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"curdling/internal/store/bucket"
+	"curdling/internal/store/s3"
+)
+
+// bucketOptions say how a bucket is reached that is served in the place of a folder.
+type bucketOptions struct {
+	s3Endpoint string // "" is that of AWS_ENDPOINT_URL_S3 and the like
+	s3Region   string
+	cacheDir   string // "" is one for each bucket below the user's caches
+}
+
+func (o *bucketOptions) add(flags *pflag.FlagSet) {
+	flags.StringVar(&o.s3Endpoint, "s3-endpoint", "", "`URL` of the object store of s3://BUCKET (default $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, else Amazon's)")
+	flags.StringVar(&o.s3Region, "s3-region", "", "`REGION` of s3://BUCKET (default $AWS_REGION, $AWS_DEFAULT_REGION, else us-east-1)")
+	flags.StringVar(&o.cacheDir, "cache-dir", "", "folder `DIR` of a server's own over s3://BUCKET, for uploads on their way and what it learnt;\nit may be deleted while the server does not run (default one for each bucket in the user's caches)")
+}
+
+// isBucket tells whether what is to be served is a bucket.
+func isBucket(directory string) bool { return strings.HasPrefix(directory, s3.Scheme) }
+
+// checkBucket refuses what does not go with what is served.
+func (o *options) checkBucket() error {
+	if !isBucket(o.directory) {
+		for _, option := range []struct{ value, flag string }{{o.s3Endpoint, "--s3-endpoint"}, {o.s3Region, "--s3-region"}, {o.cacheDir, "--cache-dir"}} {
+			if option.value != "" {
+				return usageError{fmt.Errorf("%s is for s3://BUCKET/PREFIX in the place of DIRECTORY", option.flag)}
+			}
+		}
+		return nil
+	}
+	for _, option := range []struct {
+		given     bool
+		flag, why string
+	}{
+		{o.curds, "--curds", "a machine's own cache is a folder"},
+		{o.maxSize > 0, "--max-size", "nothing is evicted from a bucket yet"},
+		{o.verifyEvery > 0, "--verify-every", "the object store looks after its disks, and each file is held against its hash when it is read"},
+		{len(o.upstreams) > 0, "--upstream", "which names are an upstream's is not kept in a bucket yet; let a server with a folder mirror"},
+		{len(o.private)+len(o.public) > 0, "--private and --public", "no upstream is asked"},
+		{o.excludeNewer != "", "--exclude-newer", "no upstream is asked"},
+		{o.scopeMaxSize > 0, "--scope-max-size", "there are no scopes in a bucket yet"},
+	} {
+		if option.given {
+			return usageError{fmt.Errorf("%s does not go with %s: %s", option.flag, o.directory, option.why)}
+		}
+	}
+	return nil
+}
+
+// holdBucket opens the bucket that is served.
+func (o *options) holdBucket(ctx context.Context) (h holding, err error) {
+	if h.state, err = o.own(); err != nil {
+		return h, err
+	}
+	spool := filepath.Join(h.state, "spool")
+	if err := os.MkdirAll(spool, 0o700); err != nil {
+		return h, fmt.Errorf("there is no place for uploads on their way: %w; --cache-dir names a folder that can be written to", err)
+	}
+	sweepSpool(spool)
+	if h.bucket, err = s3.Open(ctx, o.directory, s3.Options{Endpoint: o.s3Endpoint, Region: o.s3Region}); err != nil {
+		return h, err
+	}
+	h.store = bucket.New(h.bucket, bucket.Options{Temp: spool})
+	return h, nil
+}
+
+// sweepSpool removes what a crash left of uploads. The folder may be another server's, too.
+func sweepSpool(dir string) {
+	entries, _ := os.ReadDir(dir) // next time, then
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.Remove(filepath.Join(dir, entry.Name()))
+		}
+	}
+}
+
+// own is the folder for the server's own files: DIRECTORY where that is a folder of wheels, else --cache-dir, or one
+// below the folder of the user's caches for each cache or bucket, which may be deleted at any time.
+func (o *options) own() (string, error) {
+	if !o.curds && !isBucket(o.directory) {
+		return o.directory, nil
+	}
+	own := o.cacheDir
+	if own == "" {
+		var err error
+		if own, err = o.ownBelowCaches(); err != nil {
+			return "", err
+		}
+	}
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		return "", fmt.Errorf("what the server learns cannot be kept: %w; set XDG_CACHE_HOME to a folder that can be written to", err)
+	}
+	return own, nil
+}
+
+func (o *options) ownBelowCaches() (string, error) {
+	what := strings.TrimRight(o.directory, "/") + " " + o.s3Endpoint
+	if o.curds {
+		dir, err := filepath.Abs(o.directory)
+		if err != nil {
+			return "", err
+		}
+		what = dir
+	}
+	caches, err := os.UserCacheDir()
+	if err != nil {
+		return "", errors.New("there is no folder for what the server learns (HOME is not set): set XDG_CACHE_HOME to one")
+	}
+	sum := sha256.Sum256([]byte(what))
+	return filepath.Join(caches, "curd-server", hex.EncodeToString(sum[:8])), nil
+}
