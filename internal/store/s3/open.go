@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,6 +23,7 @@ type Options struct {
 	Endpoint string
 	// Region is "" for AWS_REGION, AWS_DEFAULT_REGION, or else us-east-1.
 	Region string
+	Log    *slog.Logger // is told when the bucket does not answer, and when it does again; nil is silent
 }
 
 // Scheme is what the URL of a bucket begins with.
@@ -65,17 +68,21 @@ func connect(place string, o Options) (*Store, error) {
 		return nil, err
 	}
 	transport.MaxIdleConnsPerHost = 256
-	transport.ResponseHeaderTimeout = 30 * time.Second
+	transport.DialContext = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	transport.TLSHandshakeTimeout = connectTimeout
+	transport.ResponseHeaderTimeout = 0 // guard knows when
+	g := &guard{next: transport, slots: make(chan struct{}, inFlight), metrics: newMetrics()}
+	g.breaker.log = o.Log
 	client, err := minio.NewCore(u.Host, &minio.Options{
 		Creds: credentials.NewChainCredentials([]credentials.Provider{
 			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{Client: &http.Client{Timeout: 5 * time.Second}},
 		}),
-		Secure: u.Scheme == "https", Region: region, BucketLookup: lookup, Transport: conditional{transport},
+		Secure: u.Scheme == "https", Region: region, BucketLookup: lookup, Transport: conditional{g}, MaxRetries: 1,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", place, err)
 	}
-	return &Store{client: *client, bucket: bucket, prefix: prefix, transport: transport}, nil
+	return &Store{client: *client, bucket: bucket, prefix: prefix, transport: transport, guard: g}, nil
 }
 
 // parse splits s3://BUCKET/PREFIX.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"curdling/internal/store"
 )
 
 // reader reads an object from wherever it was told to, and asks again where a connection breaks.
@@ -39,11 +41,14 @@ func (r *reader) Read(p []byte) (int, error) {
 		if err == nil {
 			continue
 		}
-		if r.broken++; r.broken > maxBroken || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return 0, err
+		}
+		if r.broken++; r.broken > maxBroken {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return 0, err
+			return 0, &store.UnavailableError{Err: err}
 		}
 		r.Close()
 	}

@@ -5,6 +5,10 @@
 // a whole object or none, where none is. So no file is larger than [MaxFile], which is what one PUT may bring.
 // What goes over the network can end without an answer: then Create looks whether the object that is there is
 // the one that it sent, and where even that is not answered its error leaves open whether the file is held.
+//
+// Nothing waits for the bucket for ever: a request that it does not answer, or whose bytes stop, is cut off; what
+// may be repeated is, with pauses, for a while; and while it does not answer, or too many wait, requests are refused at
+// once. All that ends in a [store.UnavailableError]. Whatever is neither written nor a file's bytes ends within half a minute.
 package s3
 
 import (
@@ -38,6 +42,7 @@ type Store struct {
 	prefix string // "" or ends with a slash
 
 	transport *http.Transport
+	guard     *guard
 }
 
 var (
@@ -45,6 +50,8 @@ var (
 	_ store.Swapper = (*Store)(nil)
 	_ store.Stater  = (*Store)(nil)
 	_ store.Folders = (*Store)(nil)
+
+	_ store.Presigner = (*Store)(nil)
 )
 
 // Close closes the connections that nobody uses.
@@ -82,7 +89,7 @@ func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, store.
 }
 
 // get asks for an object from offset on; it must have that ETag, unless that is "".
-func (s *Store) get(ctx context.Context, object, etag string, offset int64) (io.ReadCloser, minio.ObjectInfo, error) {
+func (s *Store) get(ctx context.Context, object, etag string, offset int64) (body io.ReadCloser, info minio.ObjectInfo, err error) {
 	var o minio.GetObjectOptions
 	if offset > 0 {
 		if err := o.SetRange(offset, 0); err != nil {
@@ -94,7 +101,10 @@ func (s *Store) get(ctx context.Context, object, etag string, offset int64) (io.
 			return nil, minio.ObjectInfo{}, err
 		}
 	}
-	body, info, _, err := s.client.GetObject(ctx, s.bucket, object, o)
+	err = s.try(ctx, readTime, func(ctx context.Context) (err error) {
+		body, info, _, err = s.client.GetObject(ctx, s.bucket, object, o)
+		return err
+	})
 	return body, info, err
 }
 
@@ -119,25 +129,35 @@ func (s *Store) Create(ctx context.Context, key string, r io.Reader, size int64)
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	for attempt := 1; ; attempt++ {
-		body := &exact{ctx: ctx, r: r, left: size}
-		if err = body.begin(); err == nil {
-			_, err = s.client.Client.PutObject(ctx, s.bucket, object, body, size, o)
+	patience := writeTime
+	if !again {
+		patience = 0
+	}
+	attempt := 0
+	err = s.try(ctx, patience, func(ctx context.Context) error {
+		if attempt++; attempt > 1 {
+			if _, err := seeker.Seek(start, io.SeekStart); err != nil {
+				return ours{err}
+			}
 		}
+		body := &exact{ctx: ctx, r: r, left: size}
+		if body.begin() != nil {
+			return ours{body.err}
+		}
+		_, err := s.client.Client.PutObject(ctx, s.bucket, object, body, size, o)
 		switch {
 		case body.err != nil:
-			return fmt.Errorf("%s: %w", key, body.err)
-		case err == nil:
-			return nil
-		case isTaken(err) && attempt > 1 && s.isMine(ctx, object, o):
-			return nil // the answer was lost
-		case !again || !passing(err) || !pause(ctx, attempt):
-			return s.failed("create", key, err)
+			return ours{body.err}
+		case isTaken(err) && attempt > 1: // an answer may have been lost
+			_, err = s.isMine(ctx, object, o, err)
 		}
-		if _, err := seeker.Seek(start, io.SeekStart); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
+		return err
+	})
+	var own ours
+	if errors.As(err, &own) {
+		return fmt.Errorf("%s: %w", key, own.error)
 	}
+	return s.failed("create", key, err)
 }
 
 // put gives the options of a PUT that can be known again.
@@ -145,26 +165,29 @@ func put() minio.PutObjectOptions {
 	return minio.PutObjectOptions{DisableMultipart: true, UserMetadata: map[string]string{putMark: rand.Text()}}
 }
 
-// isMine tells whether the object is what a PUT with these options sent.
-func (s *Store) isMine(ctx context.Context, object string, o minio.PutObjectOptions) bool {
-	info, err := s.client.StatObject(ctx, s.bucket, object, minio.StatObjectOptions{})
-	return err == nil && info.UserMetadata[putMark] == o.UserMetadata[putMark]
+// isMine gives the object, where it is what a PUT with these options sent, and otherwise the error of that PUT.
+func (s *Store) isMine(ctx context.Context, object string, o minio.PutObjectOptions, taken error) (minio.ObjectInfo, error) {
+	info, err := s.stat(ctx, object)
+	if isUnavailable(err) {
+		return info, err
+	}
+	if err != nil || info.UserMetadata[putMark] != o.UserMetadata[putMark] {
+		return info, taken
+	}
+	return info, nil
 }
 
-// maxAttempts is how often Create sends a file at the most, over about half a minute.
-const maxAttempts = 8
+func isUnavailable(err error) bool {
+	var unavailable *store.UnavailableError
+	return errors.As(err, &unavailable)
+}
 
-// pause waits longer after each attempt, and tells whether a further one may follow.
-func pause(ctx context.Context, attempt int) bool {
-	if attempt == maxAttempts {
-		return false
-	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(100 * time.Millisecond << attempt):
-		return true
-	}
+func (s *Store) stat(ctx context.Context, object string) (info minio.ObjectInfo, err error) {
+	err = s.try(ctx, readTime, func(ctx context.Context) (err error) {
+		info, err = s.client.StatObject(ctx, s.bucket, object, minio.StatObjectOptions{})
+		return err
+	})
+	return info, err
 }
 
 // Stat asks for an object's headers.
@@ -173,7 +196,7 @@ func (s *Store) Stat(ctx context.Context, key string) (store.Info, error) {
 	if err != nil {
 		return store.Info{}, err
 	}
-	info, err := s.client.StatObject(ctx, s.bucket, object, minio.StatObjectOptions{})
+	info, err := s.stat(ctx, object)
 	if err != nil {
 		return store.Info{}, s.failed("stat", key, err)
 	}
@@ -224,24 +247,34 @@ func (s *Store) list(ctx context.Context, prefix string, recursive bool) iter.Se
 				return
 			}
 		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		for o := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: recursive}) {
-			err := o.Err
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
+		var after, before string
+		stopped := false
+		pages := func(ctx context.Context) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			seen := after
+			for o := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: recursive, StartAfter: after}) {
+				if o.Err != nil {
+					return o.Err
+				}
+				if o.Key <= seen { // a folder that was told of comes again
+					continue
+				}
+				after = max(after, o.Key) // of one page folders come last
+				o.Key = strings.TrimPrefix(o.Key, s.prefix)
+				if stopped = !yield(o, nil); stopped {
+					return nil
+				}
 			}
-			if err != nil {
-				yield(minio.ObjectInfo{}, s.failed("list", prefix, err))
-				return
-			}
-			o.Key = strings.TrimPrefix(o.Key, s.prefix)
-			if !yield(o, nil) {
-				return
-			}
+			return ctx.Err()
 		}
-		if ctx.Err() != nil {
-			yield(minio.ObjectInfo{}, context.Cause(ctx))
+		err := s.try(ctx, readTime, pages)
+		for err != nil && after > before { // it got on, so that it may take its time again
+			before = after
+			err = s.try(ctx, readTime, pages)
+		}
+		if err != nil && !stopped {
+			yield(minio.ObjectInfo{}, s.failed("list", prefix, err))
 		}
 	}
 }
@@ -252,37 +285,69 @@ func (s *Store) Remove(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.client.StatObject(ctx, s.bucket, object, minio.StatObjectOptions{}); err != nil {
+	if _, err := s.stat(ctx, object); err != nil {
 		return s.failed("remove", key, err)
 	}
-	return s.failed("remove", key, s.client.RemoveObject(ctx, s.bucket, object, minio.RemoveObjectOptions{}))
+	return s.failed("remove", key, s.remove(ctx, object))
+}
+
+func (s *Store) remove(ctx context.Context, object string) error {
+	return s.try(ctx, readTime, func(ctx context.Context) error {
+		return s.client.RemoveObject(ctx, s.bucket, object, minio.RemoveObjectOptions{})
+	})
+}
+
+// Presign asks nobody, but where credentials are to be had anew. It is signed for the store's own endpoint.
+func (s *Store) Presign(ctx context.Context, key string, ttl time.Duration) (string, error) {
+	object, err := s.object(key)
+	if err != nil {
+		return "", err
+	}
+	u, err := s.client.PresignedGetObject(ctx, s.bucket, object, ttl, nil)
+	if err != nil {
+		return "", s.failed("presign", key, err)
+	}
+	return u.String(), nil
+}
+
+// Ping asks the bucket once, for what is not there, and tells whether it answers.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := s.client.StatObject(ctx, s.bucket, s.prefix+"curdling", minio.StatObjectOptions{})
+	if faultOf(err) == noFault {
+		return nil
+	}
+	return s.failed("ping", "", err)
 }
 
 // Swap sends content on the condition that the object is still the one that was just seen to be old.
 func (s *Store) Swap(ctx context.Context, key string, old, content []byte) error {
-	object, err := s.object(key)
-	if err != nil {
+	held, version, err := s.Get(ctx, key, "")
+	switch {
+	case err == nil && bytes.Equal(held, old):
+		_, err = s.Put(ctx, key, version, content)
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		err = s.failed("swap", key, store.ErrChanged)
+	}
+	return err
+}
+
+// replace sends what is small, and gives its ETag.
+func (s *Store) replace(ctx context.Context, object string, content []byte, o minio.PutObjectOptions) (etag string, err error) {
+	attempt := 0
+	err = s.try(ctx, writeTime, func(ctx context.Context) error {
+		attempt++
+		sent, err := s.client.Client.PutObject(ctx, s.bucket, object, bytes.NewReader(content), int64(len(content)), o)
+		if etag = sent.ETag; isTaken(err) && attempt > 1 { // an answer may have been lost
+			var info minio.ObjectInfo
+			info, err = s.isMine(ctx, object, o, err)
+			etag = info.ETag
+		}
+		if code := minio.ToErrorResponse(err).Code; code == "ConditionalRequestConflict" || code == "OperationAborted" {
+			return ours{store.ErrChanged} // another at the same instant
+		}
 		return err
-	}
-	body, info, err := s.get(ctx, object, "", 0)
-	if err != nil {
-		return s.failed("swap", key, err)
-	}
-	held, err := io.ReadAll(io.LimitReader(body, int64(len(old))+1))
-	body.Close()
-	if err != nil {
-		return s.failed("swap", key, err)
-	}
-	if !bytes.Equal(held, old) {
-		return s.failed("swap", key, store.ErrChanged)
-	}
-	o := put()
-	o.SetMatchETag(info.ETag)
-	_, err = s.client.Client.PutObject(ctx, s.bucket, object, bytes.NewReader(content), int64(len(content)), o)
-	if isTaken(err) && s.isMine(ctx, object, o) {
-		return nil // an answer was lost, and it was sent again
-	}
-	return s.failed("swap", key, err)
+	})
+	return etag, err
 }
 
 // failed says what was done with which key, and makes of what the bucket answered an error of fs where there is one.
@@ -308,19 +373,4 @@ func (s *Store) failed(op, key string, err error) error {
 // isTaken tells that an object was there where none had to be.
 func isTaken(err error) bool {
 	return minio.ToErrorResponse(err).StatusCode == http.StatusPreconditionFailed
-}
-
-// passing tells that it may help to ask again.
-func passing(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return false
-	}
-	switch said := minio.ToErrorResponse(err); {
-	case said.StatusCode == 0: // of the network
-		return true
-	case said.Code == "ConditionalRequestConflict", said.Code == "OperationAborted": // two at the same instant
-		return true
-	default:
-		return said.StatusCode >= 500 || said.StatusCode == http.StatusTooManyRequests || said.StatusCode == http.StatusRequestTimeout
-	}
 }

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,16 +26,25 @@ func (s *Store) Get(ctx context.Context, key, known string) (content []byte, ver
 			return nil, "", err
 		}
 	}
-	body, info, _, err := s.client.GetObject(ctx, s.bucket, object, o)
+	var (
+		body io.ReadCloser
+		info minio.ObjectInfo
+	)
+	err = s.try(ctx, readTime, func(ctx context.Context) (err error) {
+		if body, info, _, err = s.client.GetObject(ctx, s.bucket, object, o); err != nil {
+			return err
+		}
+		defer body.Close()
+		content, err = io.ReadAll(io.LimitReader(body, store.MaxVersioned+1))
+		return err
+	})
 	if known != "" && minio.ToErrorResponse(err).StatusCode == http.StatusNotModified {
 		return nil, known, nil
 	}
 	if err != nil {
 		return nil, "", s.failed("get", key, err)
 	}
-	defer body.Close()
-	content, err = io.ReadAll(io.LimitReader(body, store.MaxVersioned+1))
-	if err == nil && len(content) > store.MaxVersioned {
+	if len(content) > store.MaxVersioned {
 		err = fmt.Errorf("larger than %d bytes", store.MaxVersioned)
 	}
 	if err == nil && info.ETag == "" {
@@ -60,20 +68,11 @@ func (s *Store) Put(ctx context.Context, key, version string, content []byte) (n
 	} else {
 		o.SetMatchETag(version)
 	}
-	sent, err := s.client.Client.PutObject(ctx, s.bucket, object, bytes.NewReader(content), int64(len(content)), o)
-	if isTaken(err) { // an answer may have been lost, and it was sent again
-		info, gone := s.client.StatObject(ctx, s.bucket, object, minio.StatObjectOptions{})
-		if gone == nil && info.UserMetadata[putMark] == o.UserMetadata[putMark] {
-			return info.ETag, nil
-		}
-	}
-	switch code := minio.ToErrorResponse(err).Code; {
-	case code == "ConditionalRequestConflict" || code == "OperationAborted": // another at the same instant
-		err = store.ErrChanged
-	case err == nil && sent.ETag == "":
+	newVersion, err = s.replace(ctx, object, content, o)
+	if err == nil && newVersion == "" {
 		err = errors.New("the bucket tells no ETag")
 	}
-	return sent.ETag, s.failed("swap", key, err)
+	return newVersion, s.failed("swap", key, err)
 }
 
 // Delete looks first, as not every server heeds the condition that goes with the deletion.
@@ -82,13 +81,12 @@ func (s *Store) Delete(ctx context.Context, key, version string) error {
 	if err != nil {
 		return err
 	}
-	info, err := s.client.StatObject(ctx, s.bucket, object, minio.StatObjectOptions{})
+	info, err := s.stat(ctx, object)
 	if err == nil && info.ETag != version {
 		err = store.ErrChanged
 	}
 	if err == nil {
-		ctx := context.WithValue(ctx, ifMatch{}, `"`+version+`"`)
-		err = s.client.RemoveObject(ctx, s.bucket, object, minio.RemoveObjectOptions{})
+		err = s.remove(context.WithValue(ctx, ifMatch{}, `"`+version+`"`), object)
 	}
 	return s.failed("swap", key, err)
 }

@@ -46,12 +46,15 @@ type object struct {
 
 // New starts a server that ends with the test.
 func New(t testing.TB) *Server {
-	s := &Server{objects: make(map[string]object)}
+	s := NewHandler()
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	s.URL = server.URL
 	return s
 }
+
+// NewHandler gives a server that nobody serves yet.
+func NewHandler() *Server { return &Server{objects: make(map[string]object)} }
 
 // Requests is how many came.
 func (s *Server) Requests() int {
@@ -196,7 +199,7 @@ type common struct{ Prefix string }
 func (s *Server) list(w http.ResponseWriter, r *http.Request, bucket string) {
 	q := r.URL.Query()
 	most, _ := strconv.Atoi(cmp.Or(q.Get("max-keys"), "1000"))
-	prefix, last := q.Get("prefix"), q.Get("continuation-token")
+	prefix, last := q.Get("prefix"), max(q.Get("continuation-token"), q.Get("start-after"))
 	var all listing
 	s.mu.Lock()
 	for _, name := range slices.Sorted(maps.Keys(s.objects)) {
