@@ -4,7 +4,8 @@
 # make check   all that must hold before a change is done
 # make lint    the linter alone; make fuzz: every fuzz target for FUZZTIME
 # make stress  kills, interruptions and many processes at once, at length
-# make bench-fleet   16 machines and a build of a minute: how often it is built, also where the builder is killed at half
+# make bench-fleet   16 machines and a build of a minute: how often it is built, also where the builder is killed at half; then
+#                    a morning of CI on 1, 2 and 4 servers over one bucket (bench/README.md); ARGS=-faults when things go wrong
 # make test-s3  the store in a bucket, and leases over it, against S3 servers that others use (versitygw, MinIO)
 # make stress-server   a minute of mixed load on a server that is killed each 5 s; full and read-only disks (as root)
 # make check-pip, check-uv   curd against the real pip and uv, over the network
@@ -94,8 +95,9 @@ fuzz:
 stress:
 	CURDLING_STRESS=50 $(GO) test -count=1 -v -timeout 60m -run 'TestManyProcesses|TestKilled|TestInterrupted|TestFleet' ./cmd/curd
 
-bench-fleet:
+bench-fleet: build $(TOOLS)/versitygw
 	CURDLING_STRESS=1 $(GO) test -count=1 -v -timeout 10m -run TestFleetOfOneBuild ./cmd/curd
+	$(GO) run ./bench/fleet $(ARGS)
 
 stress-server:
 	CURDLING_STRESS_SERVER=60 $(GO) test -count=1 -v -timeout 10m -run 'TestMixedLoad|TestFullAndReadOnly' ./cmd/curd-server

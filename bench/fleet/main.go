@@ -1,0 +1,140 @@
+//go:build linux
+
+// Command fleet loads several curd-servers over one bucket with a morning of CI: a real S3 server behind a proxy that
+// counts and lets requests fail, a load balancer, and hundreds of clients that ask, download, build under leases and
+// upload as curd does. It prints what requests take and cost for 1, 2 and 4 servers, and what a page costs in a bucket of
+// 2,000 and of 200,000 wheels.
+//
+//	make build .tools/versitygw && go run ./bench/fleet
+//	go run ./bench/fleet -faults
+//
+// With -faults servers are killed, the store is frozen, its requests fail, a clock is off and a disk is full, under the
+// same load. Then a server that knows nothing shows what it finds in the bucket, and a checker compares that with
+// all that was acknowledged. It ends with 1 where something is missing, changed, wrong or took too long.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	server, curd, gateway string
+	folder                bool
+	redirect              bool
+	servers               []int
+	wheels                []int
+	sessions              int
+	length, build         time.Duration
+	projects              int
+	seed                  uint64
+	faults                bool
+	only                  string
+	results               string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench/fleet:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	var o options
+	flag.StringVar(&o.server, "server", "bin/curd-server", "the program")
+	flag.StringVar(&o.curd, "curd", "bin/curd", "the client, of which a few install at the end")
+	flag.StringVar(&o.gateway, "gateway", ".tools/versitygw", "the S3 server")
+	flag.BoolVar(&o.folder, "folder", false, "servers over one folder rather than a bucket, to compare")
+	flag.BoolVar(&o.redirect, "redirect", false, "servers send clients to the store for files")
+	servers := flag.String("servers", "1,2,4", "fleets, by their numbers of servers")
+	wheels := flag.String("wheels", "2000,200000", "buckets in which a page's cost is measured, by their numbers of wheels; empty for none")
+	flag.IntVar(&o.sessions, "sessions", 1000, "jobs of a morning")
+	flag.DurationVar(&o.length, "length", time.Minute, "in which they come")
+	flag.DurationVar(&o.build, "build", 8*time.Second, "what a build takes")
+	flag.IntVar(&o.projects, "projects", 300, "that the servers hold in the morning, with 5 wheels each")
+	flag.Uint64Var(&o.seed, "seed", 1, "of all that is by chance")
+	minutes := flag.Float64("minutes", 20, "after which all ends")
+	quick := flag.Bool("quick", false, "a look: few sessions, seconds")
+	flag.BoolVar(&o.faults, "faults", false, "the same load with what goes wrong, and a check of all that was acknowledged")
+	flag.StringVar(&o.only, "only", "", "faults by their names, parted by commas; empty for all")
+	flag.StringVar(&o.results, "results", "", "file that the tables go into (default bench/results/fleet-DATE.md)")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		return fmt.Errorf("what is %q?", flag.Arg(0))
+	}
+	if *quick {
+		o.sessions, o.length, o.build, o.projects, *wheels = 120, 12*time.Second, 3*time.Second, 60, "2000"
+	}
+	var err error
+	if o.servers, err = numbers(*servers); err != nil {
+		return err
+	}
+	if o.wheels, err = numbers(*wheels); err != nil {
+		return err
+	}
+	for _, program := range []*string{&o.server, &o.curd, &o.gateway} {
+		if *program, err = filepath.Abs(*program); err != nil {
+			return err
+		}
+	}
+	if o.results == "" {
+		o.results = resultsFile(o.faults, *quick)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(*minutes*float64(time.Minute)), errors.New("the time was up; -minutes gives more"))
+	defer cancel()
+	return inScratch(func(dir string) error {
+		if o.faults {
+			return faults(ctx, &o, dir)
+		}
+		return loads(ctx, &o, dir)
+	})
+}
+
+func resultsFile(faults, quick bool) string {
+	name, day := "fleet", time.Now().Format(time.DateOnly)
+	if faults {
+		name = "fleet-faults"
+	}
+	if quick {
+		day = "quick"
+	}
+	return filepath.Join("bench", "results", name+"-"+day+".md")
+}
+
+func inScratch(do func(dir string) error) error {
+	dir, remove, err := scratch()
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(dir), remove())
+}
+
+func numbers(list string) (all []int, err error) {
+	for text := range strings.SplitSeq(list, ",") {
+		if text == "" {
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
