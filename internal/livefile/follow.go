@@ -83,7 +83,7 @@ func (f *Followed[T]) Run(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && !(silent && f.silent):
+		case err != nil && (!silent || !f.silent):
 			f.log.Error(f.what+" cannot be read again, and stays as it was", "err", err)
 		case value != nil:
 			f.current.Store(value)

@@ -46,7 +46,7 @@ func (c Counts) HitRate() float64 {
 }
 
 // Counters count what a server does, and remember it in a file that may be
-// deleted at any time. The zero value counts this run and remembers nothing.
+// deleted at any time, or where several servers add up what they count. The zero value counts this run and remembers nothing.
 // A crash loses what the last minute counted.
 type Counters struct {
 	path string
@@ -55,6 +55,7 @@ type Counters struct {
 	hits, misses, bytes, uploads atomic.Int64 // of this run
 
 	savings savings
+	shared  *shared // nil: this server counts for itself
 
 	mu      sync.Mutex
 	base    Counts // what all runs counted, without what this one did not write yet
@@ -80,6 +81,9 @@ func (c *Counters) Run() Counts {
 
 // Snapshot gives what was ever counted.
 func (c *Counters) Snapshot() Counts {
+	if c.shared != nil {
+		return c.shared.all().Served
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.base.plus(c.Run().minus(c.written))
@@ -87,6 +91,10 @@ func (c *Counters) Snapshot() Counts {
 
 // Keep saves now and then, until ctx is done.
 func (c *Counters) Keep(ctx context.Context) {
+	if c.shared != nil {
+		c.shared.Run(ctx, c.shared.fold)
+		return
+	}
 	ticker := time.NewTicker(countersEvery)
 	defer ticker.Stop()
 	for {
@@ -102,6 +110,10 @@ func (c *Counters) Keep(ctx context.Context) {
 // Save adds what was counted since the last time to what the file has, which
 // another server on the same folder may have changed.
 func (c *Counters) Save() {
+	if c.shared != nil {
+		c.shared.save(c.log)
+		return
+	}
 	c.savings.save()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,9 +170,16 @@ func readCounts(path string) (counts Counts, err error) {
 	if err := json.NewDecoder(io.LimitReader(f, 1<<12)).Decode(&counts); err != nil {
 		return Counts{}, fmt.Errorf("%s: %w", path, err)
 	}
-	all := []int64{counts.Hits, counts.Misses, counts.Bytes, counts.Uploads}
-	if slices.Min(all) < 0 || slices.Max(all) > 1<<60 {
-		return Counts{}, fmt.Errorf("%s: no server ever counted that", path)
+	if err := counts.check(); err != nil {
+		return Counts{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return counts, nil
+}
+
+func (c Counts) check() error {
+	all := []int64{c.Hits, c.Misses, c.Bytes, c.Uploads}
+	if slices.Min(all) < 0 || slices.Max(all) > 1<<60 {
+		return errors.New("no server ever counted that")
+	}
+	return nil
 }

@@ -77,8 +77,9 @@ func (t *tally) total() (sum Saved) {
 // savings add up, over all runs and all servers on a folder, what the builds would have
 // cost those who fetched them. They are kept as [Counters] are, in a file of their own.
 type savings struct {
-	path string
-	log  *slog.Logger
+	path   string
+	shared *shared // nil: they are kept at path
+	log    *slog.Logger
 
 	mu    sync.Mutex
 	sum   tally // with fresh
@@ -100,10 +101,25 @@ func (s *savings) open(path string, log *slog.Logger) {
 func (s *savings) add(f *catalog.File) {
 	saved := Saved{1, f.Build.Time.Seconds(), f.Size}
 	one := tally{map[dist.Name]Saved{f.Name: saved}, map[string]Saved{time.Now().UTC().Format(time.DateOnly): saved}}
+	if s.shared != nil {
+		s.shared.Add(statistics{Saved: one})
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sum.add(one)
 	s.fresh.add(one)
+}
+
+// read looks at what is added up.
+func (s *savings) read(look func(*tally)) {
+	if s.shared != nil {
+		look(&s.shared.all().Saved)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	look(&s.sum)
 }
 
 // save writes what was added since the last time.
@@ -144,32 +160,36 @@ type savedDay struct {
 
 // total gives all that was saved, and by project, the most seconds first, and by day, the last first.
 func (s *savings) total() (sum Saved, projects []savedProject, days []savedDay) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name, saved := range s.sum.Projects {
+	s.read(func(t *tally) {
+		for day, saved := range t.Days {
+			days = append(days, savedDay{day, saved})
+		}
+		sum, projects = t.total(), t.byProject()
+	})
+	slices.SortFunc(days, func(a, b savedDay) int { return -cmp.Compare(a.Day, b.Day) })
+	return sum, projects, days
+}
+
+// byProject gives the projects, the most seconds first.
+func (t *tally) byProject() (projects []savedProject) {
+	for name, saved := range t.Projects {
 		projects = append(projects, savedProject{name, saved})
-	}
-	for day, saved := range s.sum.Days {
-		days = append(days, savedDay{day, saved})
 	}
 	slices.SortFunc(projects, func(a, b savedProject) int {
 		return cmp.Or(-cmp.Compare(a.Seconds, b.Seconds), cmp.Compare(a.Name, b.Name))
 	})
-	slices.SortFunc(days, func(a, b savedDay) int { return -cmp.Compare(a.Day, b.Day) })
-	return s.sum.total(), projects, days
+	return projects
 }
 
-func (s *savings) all() Saved {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sum.total()
+func (s *savings) all() (sum Saved) {
+	s.read(func(t *tally) { sum = t.total() })
+	return sum
 }
 
 // of gives what the builds of one project saved.
-func (s *savings) of(name dist.Name) Saved {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sum.Projects[name]
+func (s *savings) of(name dist.Name) (saved Saved) {
+	s.read(func(t *tally) { saved = t.Projects[name] })
+	return saved
 }
 
 // Describe implements prometheus.Collector.
@@ -190,7 +210,13 @@ const mostLabelled = 500
 
 // Collect implements prometheus.Collector.
 func (s *savings) Collect(c chan<- prometheus.Metric) {
-	_, projects, _ := s.total()
+	var projects []savedProject
+	if s.shared != nil {
+		own := s.shared.Own().Saved // whoever asks all servers adds up
+		projects = own.byProject()
+	} else {
+		_, projects, _ = s.total()
+	}
 	for _, p := range projects[:min(len(projects), mostLabelled)] {
 		c <- prometheus.MustNewConstMetric(savedBuilds, prometheus.CounterValue, float64(p.Builds), string(p.Name))
 		c <- prometheus.MustNewConstMetric(savedSeconds, prometheus.CounterValue, p.Seconds, string(p.Name))
