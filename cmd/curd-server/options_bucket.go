@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"curdling/internal/store/bucket"
@@ -32,6 +33,14 @@ func (o *bucketOptions) add(flags *pflag.FlagSet) {
 
 // isBucket tells whether what is to be served is a bucket.
 func isBucket(directory string) bool { return strings.HasPrefix(directory, s3.Scheme) }
+
+// folderOnly refuses a bucket for a command that cannot work on one.
+func folderOnly(cmd *cobra.Command, directory string) error {
+	if !isBucket(directory) {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s works on a folder, not on a bucket like %s", cmd.CommandPath(), directory)}
+}
 
 // checkBucket refuses what does not go with what is served.
 func (o *options) checkBucket() error {

@@ -47,8 +47,8 @@ func directoryOf(cmd *cobra.Command, args []string, same ...string) (string, err
 	if *directory == "" {
 		return "", errNoDirectory
 	}
-	if isBucket(*directory) {
-		return "", usageError{fmt.Errorf("curd-server %s works on a folder, not on a bucket like %s", cmd.Name(), *directory)}
+	if err := folderOnly(cmd, *directory); err != nil {
+		return "", err
 	}
 	if isCurds(*directory) {
 		return "", usageError{fmt.Errorf("%s is a machine's own cache, which curd looks after: see curd cache --help", *directory)}

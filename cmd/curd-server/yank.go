@@ -43,6 +43,9 @@ writing and removing these by hand does the same.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := folderOnly(cmd, args[0]); err != nil {
+				return err
+			}
 			o.log = files.auditLog(args[0])
 			defer o.log.Close()
 			return yank(cmd.Context(), args[0], args[1:], o, cmd.OutOrStdout())

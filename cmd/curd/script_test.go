@@ -25,6 +25,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"curdling/internal/index"
+	"curdling/internal/store/storetest"
 	"curdling/internal/wheel/wheeltest"
 )
 
@@ -58,6 +59,7 @@ func TestScripts(t *testing.T) {
 			"sdist":    makeSdist,
 			"project":  makeProject,
 			"serve":    serve,
+			"fleet":    serveFleet,
 			"jobs":     serveJobs,
 			"deadend":  deadEnd,
 			"dying":    serveDying,
@@ -208,6 +210,15 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: serve VARIABLE DIR [USER:PASSWORD]")
 	}
 	startIn(ts, args, func(h http.Handler) http.Handler { return h })
+}
+
+// serveFleet: fleet VARIABLE... starts a curd-server for each VARIABLE, all over one bucket, which is empty.
+func serveFleet(ts *testscript.TestScript, _ bool, args []string) {
+	raw := storetest.NewMemory(0, time.Second)
+	for _, variable := range args {
+		handler, stop := newBucketServer(ts, raw)
+		start(ts, variable, handler, stop)
+	}
 }
 
 // serveDying: dying VARIABLE DIR is a server whose pages can be had, but no files.

@@ -19,7 +19,9 @@ import (
 	"curdling/internal/dist"
 	"curdling/internal/lease"
 	"curdling/internal/server"
+	"curdling/internal/store/bucket"
 	"curdling/internal/store/disk"
+	"curdling/internal/store/storetest"
 )
 
 // fatal is what testing.T and testscript.TestScript have in common.
@@ -76,6 +78,18 @@ func newServer(t fatal, dir string, accounts []string, ttl time.Duration) (h htt
 		unfollow()
 		store.Close()
 	}
+}
+
+// newBucketServer makes a curd-server over a bucket that others may serve, too.
+func newBucketServer(t fatal, raw *storetest.Memory) (h http.Handler, stop func()) {
+	held, err := catalog.Open(context.Background(), catalog.Config{Store: bucket.New(raw, bucket.Options{}), Derived: raw})
+	if err != nil {
+		t.Fatalf("starting a server on a bucket: %v", err)
+	}
+	builds := server.Builds{
+		Leases: lease.New(lease.NewStored(raw, "leases/"), lease.Options{}), Prepared: lease.NewStored(raw, "prepared/"),
+	}
+	return server.New(server.Config{Catalog: held, Builds: builds}), func() { held.Close() }
 }
 
 // newTarballServer makes a curd-server on a folder, which has the tarballs of all wheels there.

@@ -305,7 +305,7 @@ func TestFarBuild(t *testing.T) {
 			if status, answer := ask(s); status != http.StatusOK || len(answer.Files) != 1 || answer.Files[0].Filename != name {
 				t.Errorf("%d, %+v", status, answer)
 			}
-			if got := text(t, s.get("/p/" + name + catalog.RecordSuffix)); got != string(record) {
+			if got := text(t, s.get("/p/"+name+catalog.RecordSuffix)); got != string(record) {
 				t.Errorf("the record: %s", got)
 			}
 		}
