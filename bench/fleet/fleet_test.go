@@ -196,18 +196,19 @@ func TestProxyFails(t *testing.T) {
 func TestAbout(t *testing.T) {
 	sum := strings.Repeat("ab", 32)
 	for url, want := range map[string]string{
-		"/b?list-type=2&prefix=fleet%2Fwheels%2Fflask%2F&delimiter=": aboutPage,
-		"/b/?list-type=2&prefix=fleet/wheels/&delimiter=/":           aboutNames,
-		"/b?list-type=2&prefix=fleet/builds/x/":                      aboutOther,
-		"/b/fleet/wheels/flask/flask-1.0-py3-none-any.whl":           aboutClaim,
-		"/b/fleet/wheels/flask/flask-1.0.tar.gz":                     aboutClaim,
-		"/b/fleet/wheels/flask/" + sum + "/flask-1.0.tar.gz":         aboutBytes,
-		"/b/fleet/wheels/flask/" + sum + "/x.whl?X-Amz-Signature=1":  aboutDirect,
-		"/b/fleet/wheels/flask/x.whl." + sum + ".tar.zst":            aboutTarball,
-		"/b/fleet/wheels/flask/flask.status":                         aboutSidecar,
-		"/b/fleet/wheels/flask/x.whl.yanked":                         aboutSidecar,
-		"/b/fleet/leases/aa/bb.json":                                 "leases",
-		"/b/fleet/tokens.json":                                       "tokens.json",
+		"/b?list-type=2&prefix=fleet%2Fwheels%2Fflask%2F&delimiter=":    aboutPage,
+		"/b/?list-type=2&prefix=fleet/wheels/&delimiter=/":              aboutNames,
+		"/b?list-type=2&prefix=fleet/builds/x/y/":                       aboutBuilds,
+		"/b?list-type=2&prefix=curdling":                                aboutOther,
+		"/b/fleet/wheels/flask/flask-1.0-py3-none-any.whl":              aboutClaim,
+		"/b/fleet/wheels/flask/flask-1.0.tar.gz":                        aboutClaim,
+		"/b/fleet/wheels/flask/" + sum + "/PUT/flask-1.0.tar.gz":        aboutBytes,
+		"/b/fleet/wheels/flask/" + sum + "/PUT/x.whl?X-Amz-Signature=1": aboutDirect,
+		"/b/fleet/wheels/flask/x.whl." + sum + ".tar.zst":               aboutTarball,
+		"/b/fleet/wheels/flask/flask.status":                            aboutSidecar,
+		"/b/fleet/wheels/flask/x.whl.yanked":                            aboutSidecar,
+		"/b/fleet/leases/aa/bb.json":                                    "leases",
+		"/b/fleet/tokens.json":                                          "tokens.json",
 	} {
 		if got := about(httptest.NewRequest(http.MethodGet, url, nil)); got != want {
 			t.Errorf("%s: %q, want %q", url, got, want)

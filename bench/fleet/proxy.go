@@ -127,6 +127,7 @@ const (
 	aboutDirect  = "bytes of files, by clients"
 	aboutSidecar = "what lies beside files"
 	aboutTarball = "tarballs"
+	aboutBuilds  = "the list of builds of a source"
 	aboutOther   = "other lists"
 )
 
@@ -140,6 +141,8 @@ func about(r *http.Request) string {
 			return aboutNames
 		case parts[0] == "wheels" && len(parts) > 2:
 			return aboutPage
+		case parts[0] == "builds":
+			return aboutBuilds
 		}
 		return aboutOther
 	}
@@ -149,9 +152,9 @@ func about(r *http.Request) string {
 	switch {
 	case parts[0] != "wheels":
 		return parts[0]
-	case len(parts) == 4 && r.URL.Query().Has("X-Amz-Signature"):
+	case len(parts) > 3 && r.URL.Query().Has("X-Amz-Signature"):
 		return aboutDirect
-	case len(parts) == 4:
+	case len(parts) > 3:
 		return aboutBytes
 	case strings.HasSuffix(last, ".tar.zst"):
 		return aboutTarball
