@@ -1,4 +1,5 @@
-// Package audit writes down who changed what: a file of JSON lines ([Entry]) that only grows.
+// Package audit writes down who changed what: a file of JSON lines ([Entry]) that only grows, or, of several
+// servers, objects of such lines in their store ([Log.Share]).
 //
 // Any number of processes append to it. A line is written with one call, so that
 // lines do not mix; after one that could be written in part only (a full disk) the
@@ -10,6 +11,7 @@
 package audit
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +43,8 @@ type Entry struct {
 // Log is an audit log. Make one with [New]; it is safe for concurrent use, and
 // nil writes nothing.
 type Log struct {
-	path string
+	path    string   // "" is no file
+	objects *objects // nil: there are none
 
 	mu   sync.Mutex
 	f    *os.File    // nil: to be opened
@@ -49,13 +52,18 @@ type Log struct {
 	torn bool        // the last line is not whole
 }
 
-// New makes a log of a file, which is opened when it is needed.
+// New makes a log of a file, which is opened when it is needed; "" is no file.
 func New(path string) *Log { return &Log{path: path} }
 
 // Ready tells whether a line could be written now.
 func (l *Log) Ready() error {
 	if l == nil {
 		return nil
+	}
+	if l.objects != nil {
+		if err := l.objects.ready(); err != nil {
+			return err
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,9 +85,16 @@ func (l *Log) Write(e Entry) error {
 		return fmt.Errorf("%s: %w", l.path, err)
 	}
 	line = append(line, '\n')
+	if l.objects != nil {
+		err = l.objects.add(line)
+	}
+	return errors.Join(l.write(line), err)
+}
+
+func (l *Log) write(line []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.open(); err != nil {
+	if err := l.open(); err != nil || l.f == nil {
 		return err
 	}
 	if l.torn {
@@ -97,17 +112,22 @@ func (l *Log) Reopen() error {
 	if l == nil {
 		return nil
 	}
-	return l.Close()
-}
-
-// Close closes the file. A later line opens it again.
-func (l *Log) Close() error {
-	if l == nil {
-		return nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.close()
+}
+
+// Close writes what is left for the store, and closes the file. A later line opens it again.
+func (l *Log) Close() (err error) {
+	if l == nil {
+		return nil
+	}
+	if l.objects != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), lastTimeout)
+		defer cancel()
+		err = l.objects.flush(ctx)
+	}
+	return errors.Join(err, l.Reopen())
 }
 
 func (l *Log) close() error {
@@ -119,8 +139,11 @@ func (l *Log) close() error {
 	return err
 }
 
-// open sees to it that f is the file at path.
+// open sees to it that f is the file at path, where there is to be one.
 func (l *Log) open() error {
+	if l.path == "" {
+		return nil
+	}
 	fi, err := os.Stat(l.path)
 	if l.f != nil && err == nil && os.SameFile(fi, l.is) {
 		return nil
