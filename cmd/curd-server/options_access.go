@@ -36,8 +36,8 @@ type accessOptions struct {
 
 // accessFiles are what commands beside the server use, too.
 type accessFiles struct {
-	tokens string // "" is DIRECTORY/.tokens.json
-	audit  string // "" is DIRECTORY/.audit.jsonl
+	tokens string // "" is DIRECTORY/.tokens.json, or what all servers over the bucket have
+	audit  string // "" is DIRECTORY/.audit.jsonl, or nothing but what all servers over the bucket have
 }
 
 func (o *accessOptions) add(flags *pflag.FlagSet) {
@@ -52,19 +52,23 @@ func (o *accessOptions) add(flags *pflag.FlagSet) {
 }
 
 func (f *accessFiles) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.tokens, "token-db", "", "`FILE` of the tokens (default DIRECTORY/"+tokensFile+")")
+	flags.StringVar(&f.tokens, "token-db", "", "`FILE` of the tokens (default DIRECTORY/"+tokensFile+"; over s3://BUCKET "+tokensKey+" in it, for all servers)")
 	f.addAudit(flags)
 }
 
 func (f *accessFiles) addAudit(flags *pflag.FlagSet) {
-	flags.StringVar(&f.audit, "audit-log", "", "`FILE` that each change is noted in, as JSON lines (default DIRECTORY/"+auditFile+")")
+	flags.StringVar(&f.audit, "audit-log", "", "`FILE` that each change is noted in, as JSON lines (default DIRECTORY/"+auditFile+"; over s3://BUCKET objects below audit/ in it, and FILE besides)")
 }
 
 func (f *accessFiles) tokensPath(directory string) string {
 	return cmp.Or(f.tokens, filepath.Join(directory, tokensFile))
 }
 
+// auditLog is the audit log. Over a bucket it is to be shared.
 func (f *accessFiles) auditLog(directory string) *audit.Log {
+	if isBucket(directory) {
+		return audit.New(f.audit)
+	}
 	return audit.New(cmp.Or(f.audit, filepath.Join(directory, auditFile)))
 }
 
@@ -93,7 +97,9 @@ func (o *accessOptions) policy(directory, userDB string, log *slog.Logger) (poli
 			return policy, fmt.Errorf("the user database cannot be used: %w", err)
 		}
 	}
-	if policy.Tokens, err = auth.OpenTokens(o.files.tokensPath(directory), o.files.tokens != "", log); err != nil {
+	if isBucket(directory) && o.files.tokens == "" {
+		policy.Tokens = nil // they are known when the bucket is open
+	} else if policy.Tokens, err = auth.OpenTokens(o.files.tokensPath(directory), o.files.tokens != "", log); err != nil {
 		return policy, fmt.Errorf("the tokens cannot be used: %w", err)
 	}
 	for _, list := range []struct {

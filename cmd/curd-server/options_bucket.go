@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,16 +19,29 @@ import (
 	"curdling/internal/store/s3"
 )
 
-// bucketOptions say how a bucket is reached that is served in the place of a folder.
+// bucketOptions say what there is of a bucket that is served in the place of a folder.
 type bucketOptions struct {
+	bucketAddress
+	cacheDir string // "" is one for each bucket below the user's caches
+}
+
+// bucketAddress says how a bucket is reached.
+type bucketAddress struct {
 	s3Endpoint string // "" is that of AWS_ENDPOINT_URL_S3 and the like
 	s3Region   string
-	cacheDir   string // "" is one for each bucket below the user's caches
+}
+
+func (a *bucketAddress) options() s3.Options {
+	return s3.Options{Endpoint: a.s3Endpoint, Region: a.s3Region}
+}
+
+func (a *bucketAddress) add(flags *pflag.FlagSet) {
+	flags.StringVar(&a.s3Endpoint, "s3-endpoint", "", "`URL` of the object store of s3://BUCKET (default $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, else Amazon's)")
+	flags.StringVar(&a.s3Region, "s3-region", "", "`REGION` of s3://BUCKET (default $AWS_REGION, $AWS_DEFAULT_REGION, else us-east-1)")
 }
 
 func (o *bucketOptions) add(flags *pflag.FlagSet) {
-	flags.StringVar(&o.s3Endpoint, "s3-endpoint", "", "`URL` of the object store of s3://BUCKET (default $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, else Amazon's)")
-	flags.StringVar(&o.s3Region, "s3-region", "", "`REGION` of s3://BUCKET (default $AWS_REGION, $AWS_DEFAULT_REGION, else us-east-1)")
+	o.bucketAddress.add(flags)
 	flags.StringVar(&o.cacheDir, "cache-dir", "", "folder `DIR` of a server's own over s3://BUCKET, for uploads on their way and what it learnt;\nit may be deleted while the server does not run (default one for each bucket in the user's caches)")
 }
 
@@ -72,7 +86,7 @@ func (o *options) checkBucket() error {
 }
 
 // holdBucket opens the bucket that is served.
-func (o *options) holdBucket(ctx context.Context) (h holding, err error) {
+func (o *options) holdBucket(ctx context.Context, log *slog.Logger) (h holding, err error) {
 	if h.state, err = o.own(); err != nil {
 		return h, err
 	}
@@ -81,9 +95,12 @@ func (o *options) holdBucket(ctx context.Context) (h holding, err error) {
 		return h, fmt.Errorf("there is no place for uploads on their way: %w; --cache-dir names a folder that can be written to", err)
 	}
 	sweepSpool(spool)
-	if h.bucket, err = s3.Open(ctx, o.directory, s3.Options{Endpoint: o.s3Endpoint, Region: o.s3Region}); err != nil {
+	address := o.bucketAddress.options()
+	address.Log = log
+	if h.bucket, err = s3.Open(ctx, o.directory, address); err != nil {
 		return h, err
 	}
+	h.fleet = newFleet(h.bucket, log)
 	h.store = bucket.New(h.bucket, bucket.Options{Temp: spool})
 	return h, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"curdling/internal/config"
 	"curdling/internal/curds"
+	"curdling/internal/server"
 	"curdling/internal/store"
 	"curdling/internal/store/disk"
 	"curdling/internal/store/s3"
@@ -73,13 +74,14 @@ type holding struct {
 	store  store.Store
 	folder *disk.Store // the same; nil with --curds, and over a bucket
 	bucket *s3.Store   // below store; nil elsewhere
+	fleet  *fleet      // of the bucket
 	state  string      // folder of what the server derives
 }
 
 // hold opens what is served.
 func (o *options) hold(ctx context.Context, log *slog.Logger) (h holding, err error) {
 	if isBucket(o.directory) {
-		return o.holdBucket(ctx)
+		return o.holdBucket(ctx, log)
 	}
 	if !o.curds {
 		if h.folder, err = disk.Open(o.directory); err != nil {
@@ -105,6 +107,14 @@ func (h holding) close() error {
 		return nil
 	}
 	return h.folder.Close()
+}
+
+// counters count, with those of other servers over the bucket, or over the runs of this one.
+func (h holding) counters(log *slog.Logger) *server.Counters {
+	if h.fleet != nil {
+		return server.ShareCounters(h.fleet.store, h.fleet.server, h.fleet.turn.Mine, log)
+	}
+	return server.OpenCounters(filepath.Join(h.state, "counters.json"), log)
 }
 
 // derived is where servers of one bucket share what is derived.

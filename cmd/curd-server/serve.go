@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -51,6 +50,11 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		return err
 	}
 	defer func() { err = cmp.Or(err, holding.close()) }()
+	if holding.fleet != nil {
+		if err := holding.fleet.share(ctx, &config, o.files, log); err != nil {
+			return err
+		}
+	}
 	held, err := catalog.Open(ctx, catalog.Config{
 		Store: holding.store, State: holding.state, Derived: holding.derived(), Log: log,
 		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery, Tarballs: !o.noTarballs && !o.curds, Removed: noteRemovals(config.Audit, "", log),
@@ -91,11 +95,14 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	defer time.AfterFunc(2*time.Second, debug.FreeOSMemory).Stop()
 	greet(stdout, o, listener, held)
 	config.Catalog, config.Mirror = held, mirrored
-	config.Counters, config.Checks = server.OpenCounters(filepath.Join(holding.state, "counters.json"), log), checks(o.directory, holding, mirrored)
+	config.Counters, config.Checks = holding.counters(log), checks(o.directory, holding, mirrored)
 	if !o.curds { // nothing that is built could be uploaded there
 		builds, upkeep := holding.shareBuilds(log)
 		config.Builds = builds
 		watching.Go(func() { upkeep(ctx) })
+	}
+	if holding.fleet != nil {
+		watching.Go(func() { holding.fleet.run(ctx, config, log) })
 	}
 	watching.Go(func() { config.Counters.Keep(ctx) })
 	defer config.Counters.Save()
@@ -116,9 +123,11 @@ func (o *options) serverConfig(log *slog.Logger) (config server.Config, err erro
 	if config.Limits, err = o.limits(); err != nil {
 		return config, err
 	}
-	own, err := o.own()
-	if err != nil {
-		return config, err
+	own := o.directory
+	if !isBucket(own) {
+		if own, err = o.own(); err != nil {
+			return config, err
+		}
 	}
 	if err := o.configure(&config, own, log); err != nil {
 		return config, err

@@ -29,10 +29,19 @@ func configure(cmd *cobra.Command, args []string) (origins map[string]string, er
 	return layers().Apply(flags, cmd.Root().Flags())
 }
 
-// directoryOf gives the DIRECTORY of a command that works on the server's folder:
+// directoryOf is placeOf for a command that works on a folder alone.
+func directoryOf(cmd *cobra.Command, args []string, same ...string) (string, error) {
+	place, err := placeOf(cmd, args, same...)
+	if err == nil {
+		err = folderOnly(cmd, place)
+	}
+	return place, err
+}
+
+// placeOf gives the DIRECTORY or s3://BUCKET/PREFIX of a command that works on what a server serves:
 // its argument, else the server's own. The command's flags that are named mean the
 // same as the server's, and are set as these are.
-func directoryOf(cmd *cobra.Command, args []string, same ...string) (string, error) {
+func placeOf(cmd *cobra.Command, args []string, same ...string) (string, error) {
 	flags := pflag.NewFlagSet(cmd.Name(), pflag.ContinueOnError)
 	directory := flags.String("directory", "", "")
 	for _, name := range same {
@@ -46,9 +55,6 @@ func directoryOf(cmd *cobra.Command, args []string, same ...string) (string, err
 	}
 	if *directory == "" {
 		return "", errNoDirectory
-	}
-	if err := folderOnly(cmd, *directory); err != nil {
-		return "", err
 	}
 	if isCurds(*directory) {
 		return "", usageError{fmt.Errorf("%s is a machine's own cache, which curd looks after: see curd cache --help", *directory)}

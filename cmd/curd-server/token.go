@@ -22,6 +22,7 @@ import (
 	"curdling/internal/auth"
 	"curdling/internal/livefile"
 	"curdling/internal/scope"
+	"curdling/internal/store/s3"
 )
 
 func newToken() *cobra.Command {
@@ -30,7 +31,8 @@ func newToken() *cobra.Command {
 		Short: "create, list and revoke the tokens of API clients",
 		Long: `token creates, lists and revokes tokens, which programs use instead of a
 password. They are kept, hashed, in DIRECTORY/` + tokensFile + `, or where --token-db says;
-a server that runs notices within a second.
+a server that runs notices within a second. Those of s3://BUCKET/PREFIX are kept in it
+for all servers over it, which notice within three seconds.
 
 A token is the password of the user __token__, or of the user that it was made
 for, or follows 'Authorization: Bearer'.`,
@@ -45,13 +47,13 @@ for, or follows 'Authorization: Bearer'.`,
 
 func newTokenCreate() *cobra.Command {
 	var (
-		files   accessFiles
+		place   tokenPlace
 		t       auth.Token
 		may     string
 		expires string
 	)
 	cmd := &cobra.Command{
-		Use:   "create --user NAME [--may read|upload] [--project GLOB] [--in SCOPE] [--expires WHEN] DIRECTORY",
+		Use:   "create --user NAME [--may read|upload] [--project GLOB] [--in SCOPE] [--expires WHEN] DIRECTORY|s3://BUCKET/PREFIX",
 		Short: "create a token, and show it this once",
 		Example: `  # a token for CI that may upload what is called acme-... for 90 days
   curd-server token create --user ci --may upload --project 'acme-*' --expires 90d wheels
@@ -60,7 +62,10 @@ func newTokenCreate() *cobra.Command {
   curd-server token create --user laptop wheels
 
   # for the jobs of a pull request: main to read, a scope of its own to upload into
-  curd-server token create --user pr-123 --may upload --in pr-123 --expires 7d wheels`,
+  curd-server token create --user pr-123 --may upload --in pr-123 --expires 7d wheels
+
+  # for all servers over a bucket
+  curd-server token create --user ci --may upload s3://wheels/team`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if t.Scope = auth.Scope(may); t.Scope != auth.ScopeRead && t.Scope != auth.ScopeUpload {
@@ -69,11 +74,14 @@ func newTokenCreate() *cobra.Command {
 			if t.Expires, err = parseExpiry(expires, time.Now()); err != nil {
 				return usageError{err}
 			}
-			directory, err := directoryOf(cmd, args, "token-db", "audit-log")
-			if err != nil {
+			if t.User == "" {
+				return usageError{errors.New("--user NAME is needed: whose token is it?")}
+			}
+			if err := place.openOf(cmd, args); err != nil {
 				return err
 			}
-			return createToken(cmd.Context(), directory, files, t, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			defer func() { err = cmp.Or(err, place.close()) }()
+			return createToken(cmd.Context(), place, t, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 		DisableFlagsInUseLine: true,
 	}
@@ -89,36 +97,88 @@ func newTokenCreate() *cobra.Command {
 	flags.StringVar(&t.In, "in", "", "`SCOPE` of trust below main, like pr-123: it reads main and that one, and uploads into that one alone (default main)")
 	flags.StringSliceVar(&t.Projects, "project", nil, "upload only projects that match `GLOB`, like acme-* (repeatable; default all)")
 	flags.StringVar(&expires, "expires", "never", "`WHEN` it ends: after 90d, 12h or 2w, on 2027-03-31 (its last day, UTC), at an RFC 3339 time, or never")
-	files.add(flags)
+	place.add(flags)
 	return cmd
 }
 
-func createToken(ctx context.Context, directory string, files accessFiles, t auth.Token, stdout, stderr io.Writer) error {
-	if t.User == "" {
-		return usageError{errors.New("--user NAME is needed: whose token is it?")}
-	}
-	path, log := files.tokensPath(directory), files.auditLog(directory)
-	if err := log.Ready(); err != nil {
+func createToken(ctx context.Context, place tokenPlace, t auth.Token, stdout, stderr io.Writer) error {
+	if err := place.log.Ready(); err != nil {
 		return fmt.Errorf("the audit log cannot be written, and no token was created: %w", err)
 	}
-	defer log.Close()
-	_, err := os.Stat(path)
+	_, _, err := place.kept.Read(ctx, "")
 	first := errors.Is(err, fs.ErrNotExist)
-	secret, t, err := auth.CreateToken(ctx, livefile.Path(path), t)
+	secret, t, err := auth.CreateToken(ctx, place.kept, t)
 	if err != nil {
 		return fmt.Errorf("no token was created: %w", err)
 	}
-	if err := noteToken(log, "token-create", t); err != nil {
+	if err := errors.Join(noteToken(place.log, "token-create", t), place.log.Close()); err != nil {
 		return fmt.Errorf("the token %s was created, and cannot be noted in the audit log: %w; revoke it, or note it yourself", t.ID, err)
 	}
 	fmt.Fprintf(stderr, "token %s: %s. It is shown this once:\n", t.ID, describe(t))
 	fmt.Fprintln(stdout, secret)
 	fmt.Fprintf(stderr, "use it as the password of the user __token__: TWINE_USERNAME=__token__, https://__token__:TOKEN@HOST/simple/\n")
 	if first {
-		fmt.Fprintf(stderr, "note: this is the first token in %s. From now on a server of this folder is closed:\n"+
-			"without --user-db only tokens let in (--anonymous-read still lets everybody read)\n", path)
+		fmt.Fprintf(stderr, "note: this is the first token in %s. From now on %s is closed:\n"+
+			"without --user-db only tokens let in (--anonymous-read still lets everybody read)\n", place.kept, place.server())
 	}
 	return nil
+}
+
+// tokenPlace is where tokens are kept, and noted.
+type tokenPlace struct {
+	files   accessFiles
+	address bucketAddress
+
+	kept   livefile.Document
+	log    *audit.Log
+	bucket *s3.Store // nil: it is a folder's
+}
+
+func (p *tokenPlace) add(flags *pflag.FlagSet) {
+	p.files.add(flags)
+	p.address.add(flags)
+}
+
+// openOf opens the place of the command's DIRECTORY, or the server's own.
+func (p *tokenPlace) openOf(cmd *cobra.Command, args []string) error {
+	directory, err := placeOf(cmd, args, "token-db", "audit-log", "s3-endpoint", "s3-region")
+	if err != nil {
+		return err
+	}
+	return p.open(cmd.Context(), directory)
+}
+
+func (p *tokenPlace) open(ctx context.Context, directory string) (err error) {
+	p.log = p.files.auditLog(directory)
+	if !isBucket(directory) {
+		p.kept = livefile.Path(p.files.tokensPath(directory))
+		return nil
+	}
+	if p.bucket, err = s3.Open(ctx, directory, p.address.options()); err != nil {
+		return err
+	}
+	p.log.Share(p.bucket, newServerName())
+	p.kept = tokensIn(p.bucket)
+	if p.files.tokens != "" {
+		p.kept = livefile.Path(p.files.tokens)
+	}
+	return nil
+}
+
+func (p *tokenPlace) close() error {
+	err := p.log.Close()
+	if p.bucket != nil {
+		p.bucket.Close()
+	}
+	return err
+}
+
+// server names whoever heeds the tokens.
+func (p *tokenPlace) server() string {
+	if p.bucket != nil {
+		return "each server over this bucket"
+	}
+	return "a server of this folder"
 }
 
 // describe tells what a token is good for.
@@ -144,17 +204,17 @@ func projects(t auth.Token) string {
 }
 
 func newTokenList() *cobra.Command {
-	var files accessFiles
+	var place tokenPlace
 	cmd := &cobra.Command{
-		Use:   "list DIRECTORY",
+		Use:   "list DIRECTORY|s3://BUCKET/PREFIX",
 		Short: "list the tokens",
 		Args:  oneDirectory,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			directory, err := directoryOf(cmd, args, "token-db", "audit-log")
-			if err != nil {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if err := place.openOf(cmd, args); err != nil {
 				return err
 			}
-			tokens, err := auth.ReadTokens(cmd.Context(), livefile.Path(files.tokensPath(directory)))
+			defer func() { err = cmp.Or(err, place.close()) }()
+			tokens, err := auth.ReadTokens(cmd.Context(), place.kept)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -181,47 +241,52 @@ func newTokenList() *cobra.Command {
 		},
 		DisableFlagsInUseLine: true,
 	}
-	files.add(cmd.Flags())
+	place.add(cmd.Flags())
 	return cmd
 }
 
 func newTokenRevoke() *cobra.Command {
-	var files accessFiles
+	var place tokenPlace
 	cmd := &cobra.Command{
-		Use:   "revoke DIRECTORY ID...",
+		Use:   "revoke DIRECTORY|s3://BUCKET/PREFIX ID...",
 		Short: "revoke tokens: they are good for nothing within a second",
+		Long: `revoke has tokens be good for nothing within a second, with s3://BUCKET/PREFIX within
+three. A server that cannot read them there goes on with what it knows for a
+quarter of an hour; then it lets nobody in by a token until it can.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return usageError{errors.New("the DIRECTORY and an ID, as token list shows it, are needed")}
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			directory, ids := args[0], args[1:]
-			path, log := files.tokensPath(directory), files.auditLog(directory)
-			if _, err := os.Stat(path); err != nil { // and no lock is left beside it
+			if err := place.open(cmd.Context(), directory); err != nil {
+				return err
+			}
+			defer func() { err = cmp.Or(err, place.close()) }()
+			if _, _, err := place.kept.Read(cmd.Context(), ""); err != nil { // and no lock is left beside it
 				return fmt.Errorf("there is no file of tokens: %w", err)
 			}
-			revoked, left, err := auth.RevokeTokens(cmd.Context(), livefile.Path(path), ids...)
+			revoked, left, err := auth.RevokeTokens(cmd.Context(), place.kept, ids...)
 			if err != nil {
 				return err
 			}
-			defer log.Close()
 			for _, t := range revoked {
 				fmt.Fprintf(cmd.OutOrStdout(), "revoked %s: %s\n", t.ID, describe(t))
-				err = errors.Join(err, noteToken(log, "token-revoke", t))
+				err = errors.Join(err, noteToken(place.log, "token-revoke", t))
 			}
 			if left == 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "note: no token is left. A server of this folder stays closed; to open it to everybody, remove %s and start it again\n", path)
+				fmt.Fprintf(cmd.ErrOrStderr(), "note: no token is left; %s stays closed: to open it to everybody, remove %s and start it again\n", place.server(), place.kept)
 			}
-			if err != nil {
+			if err = errors.Join(err, place.log.Close()); err != nil {
 				return fmt.Errorf("revoked, and cannot be noted in the audit log: %w", err)
 			}
 			return nil
 		},
 		DisableFlagsInUseLine: true,
 	}
-	files.add(cmd.Flags())
+	place.add(cmd.Flags())
 	return cmd
 }
 
