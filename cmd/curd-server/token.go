@@ -77,7 +77,7 @@ func newTokenCreate() *cobra.Command {
 			if t.User == "" {
 				return usageError{errors.New("--user NAME is needed: whose token is it?")}
 			}
-			if err := place.openOf(cmd, args); err != nil {
+			if err := place.open(cmd, args); err != nil {
 				return err
 			}
 			defer func() { err = cmp.Or(err, place.close()) }()
@@ -139,22 +139,18 @@ func (p *tokenPlace) add(flags *pflag.FlagSet) {
 	p.address.add(flags)
 }
 
-// openOf opens the place of the command's DIRECTORY, or the server's own.
-func (p *tokenPlace) openOf(cmd *cobra.Command, args []string) error {
+// open opens the place of the command's DIRECTORY, or the server's own.
+func (p *tokenPlace) open(cmd *cobra.Command, args []string) error {
 	directory, err := placeOf(cmd, args, "token-db", "audit-log", "s3-endpoint", "s3-region")
 	if err != nil {
 		return err
 	}
-	return p.open(cmd.Context(), directory)
-}
-
-func (p *tokenPlace) open(ctx context.Context, directory string) (err error) {
 	p.log = p.files.auditLog(directory)
 	if !isBucket(directory) {
 		p.kept = livefile.Path(p.files.tokensPath(directory))
 		return nil
 	}
-	if p.bucket, err = s3.Open(ctx, directory, p.address.options()); err != nil {
+	if p.bucket, err = s3.Open(cmd.Context(), directory, p.address.options()); err != nil {
 		return err
 	}
 	p.log.Share(p.bucket, newServerName())
@@ -210,7 +206,7 @@ func newTokenList() *cobra.Command {
 		Short: "list the tokens",
 		Args:  oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if err := place.openOf(cmd, args); err != nil {
+			if err := place.open(cmd, args); err != nil {
 				return err
 			}
 			defer func() { err = cmp.Or(err, place.close()) }()
@@ -260,8 +256,8 @@ quarter of an hour; then it lets nobody in by a token until it can.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			directory, ids := args[0], args[1:]
-			if err := place.open(cmd.Context(), directory); err != nil {
+			ids := args[1:]
+			if err := place.open(cmd, args[:1]); err != nil {
 				return err
 			}
 			defer func() { err = cmp.Or(err, place.close()) }()
