@@ -24,6 +24,11 @@ func SetCredentials() {
 
 // Real runs a test against programs that others run for a living: make test-s3 names them. Each is empty but for the bucket "curdling".
 func Real(t *testing.T, run func(t *testing.T, endpoint string)) {
+	RealProcess(t, func(t *testing.T, endpoint string, _ *os.Process) { run(t, endpoint) })
+}
+
+// RealProcess is Real for a run that does something to the server's process.
+func RealProcess(t *testing.T, run func(t *testing.T, endpoint string, server *os.Process)) {
 	for _, server := range []struct {
 		name, variable string
 		command        func(program, address, folder string) *exec.Cmd
@@ -65,7 +70,7 @@ func Real(t *testing.T, run func(t *testing.T, endpoint string)) {
 			})
 			answers(t, address)
 			makeBucket(t, address)
-			run(t, "http://"+address)
+			run(t, "http://"+address, c.Process)
 		})
 	}
 }
