@@ -94,6 +94,18 @@ func testBucket(t *testing.T, endpoint string) {
 		}
 	}
 
+	// The tarball that one made both serve.
+	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		x, tarball := get(a, "/p/"+one.Filename()+".tar.zst", "")
+		y, same := get(b, "/p/"+one.Filename()+".tar.zst", "")
+		if x == http.StatusOK && y == http.StatusOK && tarball == same {
+			break
+		}
+		if time.Since(begun) > time.Minute {
+			t.Fatalf("the tarball: %d, %d", x, y)
+		}
+	}
+
 	// One is killed while both are sent files; who comes later finds all that was acknowledged.
 	load := newWheels()
 	var clients sync.WaitGroup

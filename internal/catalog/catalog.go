@@ -176,6 +176,7 @@ func Open(ctx context.Context, config Config) (*Catalog, error) {
 	if notes, ok := config.Store.(store.Noter); ok {
 		c.journal = &journal{log: c.log}
 		c.far = newFar(c, notes, config)
+		c.tarballs = farTarballs(config)
 		return c, nil
 	}
 	var (
@@ -298,6 +299,9 @@ func (c *Catalog) Open(ctx context.Context, filename string) (io.ReadSeekCloser,
 	}
 	if f.expendable() != "" {
 		c.used(filename)
+	}
+	if c.far != nil {
+		c.demand(f)
 	}
 	if f.stamp() != stampOf(info) {
 		r.Close()

@@ -223,45 +223,87 @@ func (r *far) complain(of string, err error) {
 	r.c.log.Warn("the store does not tell what it holds; what is known of it is served", "of", of, "err", err)
 }
 
+// listing is what a project's listing told.
+type listing struct {
+	began    uint64
+	infos    []store.Info
+	tarballs map[string]dist.Tarball // by the name that they share with the wheel of those bytes
+}
+
 // lookAtProject lists a project, and reads what is new.
 func (r *far) lookAtProject(ctx context.Context, p *place) error {
-	began := r.ticks.Add(1)
-	var infos []store.Info
+	l := listing{began: r.ticks.Add(1)}
 	for info, err := range r.store.ListGroup(ctx, p.key) {
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if !strings.HasSuffix(info.Key, wheel.TarballSuffix) {
-			infos = append(infos, info)
+		case strings.HasSuffix(info.Key, wheel.TarballSuffix):
+			l.addTarball(info)
+		default:
+			l.infos = append(l.infos, info)
 		}
 	}
-	news, changed := r.compare(p, infos)
+	news, changed := r.compare(p, l)
 	all, err := r.learn(ctx, p, news)
 	if err != nil {
 		return err
 	}
 	if changed {
-		r.take(p, began, infos, all)
+		r.take(p, l, all)
 	}
 	r.shrink()
 	return nil
 }
 
+// A tarball lies beside its wheel as WHEEL.OF-OWN.tar.zst, where OF begins the wheel's sha256 and OWN is its own: a name that went and came
+// again with other bytes has none of the old ones.
+const tarballOf = 16
+
+func tarballName(f *File) string { return f.Filename + "." + f.SHA256[:tarballOf] }
+
+func tarballKey(f *File, own dist.Tarball) string {
+	return tarballName(f) + "-" + own.SHA256 + wheel.TarballSuffix
+}
+
+// addTarball notes a tarball. Of several, which servers of different versions made, all servers take the same.
+func (l *listing) addTarball(info store.Info) {
+	stem := strings.TrimSuffix(info.Key, wheel.TarballSuffix)
+	dash := strings.LastIndexByte(stem, '-')
+	if dash < 0 || !isSHA256(stem[dash+1:]) || info.Size <= 0 {
+		return
+	}
+	if l.tarballs == nil {
+		l.tarballs = make(map[string]dist.Tarball)
+	}
+	if known := l.tarballs[stem[:dash]]; known.SHA256 == "" || stem[dash+1:] < known.SHA256 {
+		l.tarballs[stem[:dash]] = dist.Tarball{SHA256: stem[dash+1:], Size: info.Size}
+	}
+}
+
+// tarball gives the tarball that was listed of a file; the zero value is of what has none.
+func (l *listing) tarball(f *File) dist.Tarball {
+	if len(l.tarballs) == 0 || !f.hasTarball() {
+		return dist.Tarball{}
+	}
+	return l.tarballs[tarballName(f)]
+}
+
 // compare finds what is new in a listing, and tells whether anything is, or is gone.
-func (r *far) compare(p *place, infos []store.Info) (news []store.Info, changed bool) {
+func (r *far) compare(p *place, l listing) (news []store.Info, changed bool) {
 	c, now := r.c, time.Now()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	known := len(p.beside)
 	if held := c.projects[dist.Name(p.key)]; held != nil {
 		known += len(held.Files)
+		changed = slices.ContainsFunc(held.Files, func(f *File) bool { return f.Tarball != l.tarball(f) })
 	}
-	for _, info := range infos {
+	for _, info := range l.infos {
 		if !c.knows(info) || c.sidecars[info.Key].unsettled(now) {
 			news = append(news, info)
 		}
 	}
-	return news, len(news) > 0 || len(infos) != known || p.tick == 0
+	return news, changed || len(news) > 0 || len(l.infos) != known || p.tick == 0
 }
 
 // unsettled tells that a sidecar may have changed within the second that its time is of, and is to be read again.
@@ -428,13 +470,13 @@ func (r *far) readBeside(ctx context.Context, key string) (*sidecar, store.Info,
 }
 
 // take takes what a listing and what was read after it told of a project, in one step.
-func (r *far) take(p *place, began uint64, infos []store.Info, all []learnt) {
+func (r *far) take(p *place, told listing, all []learnt) {
 	c := r.c
 	defer c.sweepTarballs()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// What was written while it was listed is known better.
-	newer := func(key string) bool { return p.written[key] > began }
+	newer := func(key string) bool { return p.written[key] > told.began }
 	var files []*File
 	for _, l := range all {
 		key := l.info.Key
@@ -447,12 +489,13 @@ func (r *far) take(p *place, began uint64, infos []store.Info, all []learnt) {
 			c.noteAgain(key, l.sidecar)
 		case l.file != nil:
 			c.noteWithin(key, l.record, l.signature)
+			c.knowTarball(l.file, told.tarball(l.file))
 			files = append(files, l.file)
 		}
 	}
 	c.take(files)
-	there := make(map[string]bool, len(infos))
-	for _, info := range infos {
+	there := make(map[string]bool, len(told.infos))
+	for _, info := range told.infos {
 		there[info.Key] = true
 	}
 	var gone []string
@@ -460,6 +503,9 @@ func (r *far) take(p *place, began uint64, infos []store.Info, all []learnt) {
 		for _, f := range held.Files {
 			if !there[f.Filename] && !newer(f.Filename) {
 				gone = append(gone, f.Filename)
+			} else if own := told.tarball(f); own != f.Tarball && !newer(tarballName(f)) {
+				c.knowTarball(f, own)
+				c.renew(f)
 			}
 		}
 	}
@@ -482,8 +528,8 @@ func (r *far) take(p *place, began uint64, infos []store.Info, all []learnt) {
 			delete(p.beside, key)
 		}
 	}
-	maps.DeleteFunc(p.written, func(_ string, tick uint64) bool { return tick <= began })
-	p.tick = max(p.tick, began)
+	maps.DeleteFunc(p.written, func(_ string, tick uint64) bool { return tick <= told.began })
+	p.tick = max(p.tick, told.began)
 	// Others may have uploaded the first of its files, or removed the last.
 	c.listed(dist.Name(p.key), c.projects[dist.Name(p.key)] != nil)
 	r.weigh(p)
@@ -583,6 +629,7 @@ func (r *far) forget(p *place) {
 		}
 		delete(c.files, f.Filename)
 		c.count(f, -1)
+		delete(c.tarballs.known, f.SHA256)
 	}
 	delete(c.projects, name)
 	c.newest = slices.DeleteFunc(c.newest, func(f *File) bool { return f.Name == name })
@@ -759,8 +806,22 @@ func (r *far) keep(ctx context.Context, u *Upload, f *File, metadata []byte, fro
 	r.mark(p, u.Filename)
 	c.noteWithin(u.Filename, l.record, l.signature)
 	c.take([]*File{f})
+	c.tarballs.want(c.files[u.Filename])
 	r.weigh(p)
 	return true, nil
+}
+
+// shareTarball keeps a tarball that was made where all servers find it.
+func (r *far) shareTarball(ctx context.Context, f *File, own dist.Tarball, content io.Reader) error {
+	if err := r.store.Create(ctx, tarballKey(f, own), content, own.Size); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if p := r.project(f.Name); p != nil {
+		r.c.mu.Lock()
+		defer r.c.mu.Unlock()
+		r.mark(p, tarballName(f))
+	}
+	return nil
 }
 
 // derive keeps what can be made again where servers share it. Of what is there already the content is the same.
@@ -837,6 +898,9 @@ func (r *far) keepEvidence(ctx context.Context, u *Upload, e Evidence, about []b
 
 // runFar looks after what a catalog has of a store far away, until ctx is done.
 func (c *Catalog) runFar(ctx context.Context) error {
+	var making sync.WaitGroup
+	defer making.Wait()
+	making.Go(func() { c.makeTarballs(ctx) })
 	prune := time.NewTicker(24 * time.Hour)
 	defer prune.Stop()
 	for {

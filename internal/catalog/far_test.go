@@ -149,7 +149,7 @@ func (s *remote) List(ctx context.Context, prefix string) iter.Seq2[store.Info, 
 func (s *remote) ListGroup(ctx context.Context, group string) iter.Seq2[store.Info, error] {
 	return s.list(ctx, "list", group, func(key string) bool {
 		name, ok := projectOf(key)
-		return ok && string(name) == group || strings.HasPrefix(key, group+"-")
+		return ok && string(name) == group || strings.HasPrefix(strings.ToLower(key), group+"-")
 	})
 }
 
@@ -422,6 +422,94 @@ func TestFarUploads(t *testing.T) {
 		var invalid *InvalidError
 		if _, err := upload(t, a, "foo-bar-1.0-2.tar.gz", sdist); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "foo_bar-1.0.post2.tar.gz") {
 			t.Errorf("an ambiguous name: %v", err)
+		}
+	})
+}
+
+// TestFarTarballs: who took a wheel makes its tarball, which all servers have then; one that was not made is made when somebody asks for the
+// wheel. The tarball of other bytes under the same name is nobody's.
+func TestFarTarballs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newRemote()
+		tarballing := func() *Catalog {
+			c, err := Open(t.Context(), Config{Store: s, State: t.TempDir(), Tarballs: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			run(t, c)
+			return c
+		}
+		a, b := tarballing(), tarballing()
+		name, content := flask("1.0")
+		mustUpload(t, a, name, content)
+		built, wheel, text := recordtest.Build(t, "flask", "3.11.1", "one", nil)
+		if err := send(t, a, built, wheel, text); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second) // it rests meanwhile
+		p := fresh(t, a, "flask")
+		for _, c := range []*Catalog{a, b} {
+			fresh(t, c, "flask")
+			r, f, err := c.Tarball(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(r)
+			r.Close()
+			if err != nil || f.Tarball != (dist.Tarball{SHA256: sum(got), Size: int64(len(got))}) {
+				t.Errorf("%d bytes, %v; told were %v", len(got), err, f.Tarball)
+			}
+			if _, _, err := c.Tarball(t.Context(), built); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the tarball of a build: %v", err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		if fresh(t, a, "flask") != p {
+			t.Error("nothing changed, and it is another project")
+		}
+
+		// Another name of theirs, with other bytes.
+		key := tarballKey(b.File(name), b.File(name).Tarball)
+		if err := s.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		_, other := makeWheel(wheeltest.Wheel{Name: "Flask", Version: "1.0", Summary: "Another"})
+		writer, _ := openFar(t, s, nil)
+		mustUpload(t, writer, name, other)
+		time.Sleep(2 * time.Second)
+		fresh(t, b, "flask")
+		if f := b.File(name); f.SHA256 != sum(other) || f.Tarball.SHA256 != "" {
+			t.Errorf("%+v", f)
+		}
+		// Whoever took it did not make one.
+		time.Sleep(2 * demandAge)
+		if err := b.FreshFile(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		r, _, err := b.Open(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		time.Sleep(5 * time.Second)
+		fresh(t, a, "flask")
+		if f := a.File(name); f.Tarball.SHA256 == "" || tarballKey(f, f.Tarball) == key {
+			t.Errorf("%+v", f)
+		}
+
+		// It goes.
+		f := a.File(name)
+		if err := s.Remove(t.Context(), tarballKey(f, f.Tarball)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := a.Tarball(t.Context(), name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a tarball that went: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		if fresh(t, a, "flask"); a.File(name).Tarball.SHA256 != "" {
+			t.Error("it is still there")
 		}
 	})
 }

@@ -16,21 +16,27 @@ import (
 	"time"
 
 	"curdling/internal/dist"
+	"curdling/internal/store"
 	"curdling/internal/wheel"
 )
 
 // Beside each wheel its tarball is kept, in the state, as tarballs/XX/SHA256-SHA256: the first hash is the wheel's and
 // the second one its own, so that a listing tells all. Run makes them, one at a time. None is made of a build,
 // which is used by the hash in its record, and so as a wheel.
+//
+// Of what is far away they are kept there, beside the wheel. Who took the wheel makes its tarball, and the state has it
+// for that time alone.
 
 // restEvery is how long the maker of tarballs works before it rests for as long: it takes half a processor at most. (A
 // thread of low priority would have the whole program wait for it whenever memory is collected.)
 const restEvery = 5 * time.Millisecond
 
-// tarballs is what is known of those that are kept. All but the first three is guarded by Catalog.mu.
+// tarballs is what is known of those that are kept. What comes after wake is guarded by Catalog.mu.
 type tarballs struct {
-	dir  string        // "": none are made
-	wake chan struct{} // something is wanted, or there is more room
+	dir string // "": none are made
+	// shared is that they lie in a store far away.
+	shared bool
+	wake   chan struct{} // something is wanted, or there is more room
 
 	known  map[string]dist.Tarball // by the wheel's sha256
 	bytes  int64                   // of those whose wheel is held
@@ -39,9 +45,22 @@ type tarballs struct {
 	stale  []string                // paths of those that are to go
 }
 
+func newTarballs() tarballs {
+	return tarballs{wake: make(chan struct{}, 1), known: map[string]dist.Tarball{}, failed: map[string]bool{}}
+}
+
+// farTarballs are those of what is far away.
+func farTarballs(config Config) tarballs {
+	t := newTarballs()
+	if t.shared = true; config.Tarballs && config.State != "" {
+		t.dir = filepath.Join(config.State, "tarballs")
+	}
+	return t
+}
+
 // openTarballs lists what is kept. Where none are to be made, what is there goes.
 func openTarballs(config Config) (t tarballs, err error) {
-	t = tarballs{wake: make(chan struct{}, 1), known: map[string]dist.Tarball{}, failed: map[string]bool{}}
+	t = newTarballs()
 	if config.State == "" {
 		return t, nil
 	}
@@ -94,14 +113,37 @@ func (t *tarballs) lacks(f *File) bool {
 	return f.hasTarball() && f.Tarball.SHA256 == "" && !t.failed[f.SHA256]
 }
 
-// want has the tarball of a wheel made that has none. The caller holds mu.
+// want has the tarball of a wheel made that has none; of what is far away the one does who took the wheel. The caller holds mu.
 func (c *Catalog) want(f *File) {
-	t := &c.tarballs
+	if c.far == nil {
+		c.tarballs.want(f)
+	}
+}
+
+func (t *tarballs) want(f *File) {
 	if t.dir == "" || !t.lacks(f) {
 		return
 	}
 	t.wanted = append(t.wanted, f.Filename)
 	t.stir()
+}
+
+const (
+	mostDemanded = 1000        // wheels that wait for their tarball because somebody asked for them
+	demandAge    = time.Minute // until then who took the wheel may be at it
+)
+
+// demand has the tarball made of a wheel far away that somebody asks for, and that should have one by now.
+func (c *Catalog) demand(f *File) {
+	c.mu.RLock()
+	t := &c.tarballs
+	wanted := t.dir != "" && t.lacks(f) && len(t.wanted) < mostDemanded && time.Since(f.ModTime) > demandAge && !slices.Contains(t.wanted, f.Filename)
+	c.mu.RUnlock()
+	if wanted {
+		c.mu.Lock()
+		t.want(f)
+		c.mu.Unlock()
+	}
 }
 
 // stir has the maker look what there is to do.
@@ -116,7 +158,18 @@ func (t *tarballs) stir() {
 func (t *tarballs) forget(of string) {
 	if own, ok := t.known[of]; ok {
 		delete(t.known, of)
-		t.stale = append(t.stale, t.path(of, own))
+		if !t.shared {
+			t.stale = append(t.stale, t.path(of, own))
+		}
+	}
+}
+
+// knowTarball notes the tarball that is kept of a wheel, or that none is: the zero value. The caller holds mu.
+func (c *Catalog) knowTarball(f *File, own dist.Tarball) {
+	if own.SHA256 == "" {
+		delete(c.tarballs.known, f.SHA256)
+	} else {
+		c.tarballs.known[f.SHA256] = own
 	}
 }
 
@@ -151,7 +204,7 @@ func (c *Catalog) pruneTarballs() {
 
 // Tarball opens the tarball of a wheel that is held and may be had; File.Tarball is its hash and size. Where there is
 // none the error wraps fs.ErrNotExist.
-func (c *Catalog) Tarball(filename string) (*os.File, *File, error) {
+func (c *Catalog) Tarball(ctx context.Context, filename string) (io.ReadSeekCloser, *File, error) {
 	f, err := c.Offered(filename)
 	if err != nil {
 		return nil, nil, err
@@ -159,16 +212,15 @@ func (c *Catalog) Tarball(filename string) (*os.File, *File, error) {
 	if f.Tarball.SHA256 == "" {
 		return nil, nil, fmt.Errorf("%s has no tarball: %w", filename, fs.ErrNotExist)
 	}
-	r, err := os.Open(c.tarballs.path(f.SHA256, f.Tarball))
+	r, err := c.openTarball(ctx, f)
 	if err == nil {
-		var info fs.FileInfo
-		if info, err = r.Stat(); err == nil && info.Size() == f.Tarball.Size {
-			if f.expendable() != "" {
-				c.used(filename)
-			}
-			return r, f, nil
+		if f.expendable() != "" {
+			c.used(filename)
 		}
-		r.Close()
+		return r, f, nil
+	}
+	if c.far != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
 	}
 	c.log.Info("a tarball is gone, and made again", "file", filename, "err", err)
 	c.mu.Lock()
@@ -181,12 +233,35 @@ func (c *Catalog) Tarball(filename string) (*os.File, *File, error) {
 	return nil, nil, fmt.Errorf("%s: its tarball is gone: %w", filename, fs.ErrNotExist)
 }
 
+// openTarball opens what is kept of a wheel.
+func (c *Catalog) openTarball(ctx context.Context, f *File) (io.ReadSeekCloser, error) {
+	if c.far != nil {
+		r, _, err := c.store.Open(ctx, tarballKey(f, f.Tarball))
+		return r, err
+	}
+	r, err := os.Open(c.tarballs.path(f.SHA256, f.Tarball))
+	if err != nil {
+		return nil, err
+	}
+	info, err := r.Stat()
+	if err == nil && info.Size() != f.Tarball.Size {
+		err = fmt.Errorf("it has %d bytes, and had %d", info.Size(), f.Tarball.Size)
+	}
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
 // makeTarballs makes what is wanted until ctx is done.
 func (c *Catalog) makeTarballs(ctx context.Context) {
 	if c.tarballs.dir == "" {
 		return
 	}
-	c.pruneTarballs()
+	if c.far == nil {
+		c.pruneTarballs()
+	}
 	for {
 		f := c.nextWanted()
 		if f == nil {
@@ -201,6 +276,20 @@ func (c *Catalog) makeTarballs(ctx context.Context) {
 		own, err := c.makeTarball(ctx, f)
 		if ctx.Err() != nil {
 			return
+		}
+		var away *store.UnavailableError
+		if errors.As(err, &away) {
+			c.log.Debug("a tarball is made later", "file", f.Filename, "err", err)
+			rest := time.NewTimer(longestRest)
+			select {
+			case <-ctx.Done():
+			case <-rest.C:
+			}
+			rest.Stop()
+			c.mu.Lock()
+			c.tarballs.want(f)
+			c.mu.Unlock()
+			continue
 		}
 		if err != nil {
 			c.log.Info("a wheel has no tarball", "file", f.Filename, "err", err)
@@ -296,15 +385,18 @@ func (c *Catalog) makeTarball(ctx context.Context, f *File) (own dist.Tarball, e
 	if err := w.WriteTarball(ctx, &resting{w: io.MultiWriter(tmp, sum), since: time.Now()}); err != nil {
 		return own, err
 	}
-	// Synced, so that a crash leaves none that is not what its name says.
-	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
-		return own, err
-	}
-	written, err := os.Stat(tmp.Name())
+	written, err := tmp.Stat()
 	if err != nil {
 		return own, err
 	}
 	own = dist.Tarball{SHA256: hex.EncodeToString(sum.Sum(nil)), Size: written.Size()}
+	if c.far != nil {
+		return own, c.far.shareTarball(ctx, f, own, io.NewSectionReader(tmp, 0, own.Size))
+	}
+	// Synced, so that a crash leaves none that is not what its name says.
+	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+		return own, err
+	}
 	return own, os.Rename(tmp.Name(), c.tarballs.path(f.SHA256, own))
 }
 

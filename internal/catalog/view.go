@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 
@@ -262,9 +261,9 @@ func (v *View) Open(ctx context.Context, filename string) (io.ReadSeekCloser, *F
 }
 
 // Tarball is [Catalog.Tarball].
-func (v *View) Tarball(filename string) (*os.File, *File, error) {
+func (v *View) Tarball(ctx context.Context, filename string) (io.ReadSeekCloser, *File, error) {
 	if c := v.holder(filename); c != nil {
-		return c.Tarball(filename)
+		return c.Tarball(ctx, filename)
 	}
 	return nil, nil, v.quarantined(filename)
 }

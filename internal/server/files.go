@@ -182,7 +182,7 @@ func (s *shelf) getTarball(w *response, r *http.Request, filename string) error 
 	if err := s.catalog.FreshFile(r.Context(), filename); err != nil {
 		return err
 	}
-	content, f, err := s.catalog.Tarball(filename)
+	content, f, err := s.catalog.Tarball(r.Context(), filename)
 	if err != nil {
 		return err
 	}

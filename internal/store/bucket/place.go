@@ -20,7 +20,7 @@ type place struct {
 	sha256 string // of a tarball, by its name
 }
 
-// maxEndings is how many endings come after a file's name at the most: .<sha256>.tar.zst.
+// maxEndings is how many endings come after a file's name at the most: .<of>-<sha256>.tar.zst.
 const maxEndings = 3
 
 // placeOf reads a flat key.
@@ -43,8 +43,8 @@ func placeOf(key string) (place, error) {
 		of = of[:dot]
 		if f, err := dist.ParseFilename(of, ""); err == nil {
 			p := place{group: string(f.Name), key: key}
-			if own, ok := strings.CutSuffix(key[dot+1:], ".tar.zst"); ok && isSHA256(own) {
-				p.sha256 = own
+			if own, ok := strings.CutSuffix(key[dot+1:], ".tar.zst"); ok && isSHA256(own[strings.LastIndexByte(own, '-')+1:]) {
+				p.sha256 = own[strings.LastIndexByte(own, '-')+1:]
 			}
 			return p, nil
 		}
