@@ -129,8 +129,10 @@ type journal struct {
 	guest bool
 
 	mu     sync.Mutex
-	f      *os.File // nil until it is needed
-	broken bool     // the log was told
+	f      *os.File          // nil until it is needed
+	broken bool              // the log was told
+	read   int64             // bytes of it
+	others map[string]string // lines that were read since the start, of files that were not held then
 }
 
 // openJournal reads what is known from the last time.
@@ -152,7 +154,7 @@ func openJournal(dir string, log *slog.Logger) (*journal, map[string]string) {
 		log.Warn("what was learnt of files cannot be read whole; the rest will be read again", "err", err)
 	}
 	known, lines := readFacts(text.String())
-	j.lines = lines
+	j.lines, j.read = lines, int64(text.Len())
 	return j, known
 }
 
@@ -173,7 +175,67 @@ func (j *journal) compact(files map[string]*File) {
 	}
 	if err := writeWhole(j.path(), b.Bytes()); err != nil {
 		j.complain(err)
+		return
 	}
+	j.read = int64(b.Len())
+}
+
+const (
+	maxNews   = 16 << 20 // bytes of the journal that are read at once
+	maxOthers = 1 << 16  // lines that are kept
+)
+
+// told gives what another process that works on the same store noted of a file, and nil where none did.
+func (j *journal) told(info store.Info, held func(key string) bool) *File {
+	if j.dir == "" {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key, line := range j.news() {
+		if len(j.others) >= maxOthers {
+			clear(j.others)
+		}
+		if !held(key) {
+			if j.others == nil {
+				j.others = make(map[string]string)
+			}
+			j.others[key] = line
+		}
+	}
+	line := j.others[info.Key]
+	delete(j.others, info.Key)
+	x, ok := parseFacts(line)
+	if !ok {
+		return nil
+	}
+	return x.file(info, newCommon())
+}
+
+// news gives the lines that came since the last time. Where the journal was written anew meanwhile there is nothing new in it.
+func (j *journal) news() map[string]string {
+	f, err := os.Open(j.path())
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	if fi.Size() <= j.read {
+		j.read = fi.Size()
+		return nil
+	}
+	text := make([]byte, min(fi.Size()-j.read, maxNews))
+	n, _ := f.ReadAt(text, j.read)
+	whole := bytes.LastIndexByte(text[:n], '\n') + 1
+	if whole == 0 && n == maxNews {
+		whole = n // no line is so long
+	}
+	j.read += int64(whole)
+	known, _ := readFacts(string(text[:whole]))
+	return known
 }
 
 // append notes what was learnt of a file. What cannot be written will be learnt again.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"curdling/internal/dist"
 	"curdling/internal/store"
 	"curdling/internal/store/disk"
 	"curdling/internal/version"
@@ -178,6 +180,58 @@ func TestMetadata(t *testing.T) {
 	if err != nil || len(left) != 1 {
 		t.Errorf("left after pruning: %v, %v", left, err)
 	}
+}
+
+// TestJournalTold: what another process noted of a file is believed by a server that finds it, where it is of that very file.
+func TestJournalTold(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	log := slog.New(slog.DiscardHandler)
+	j, _ := openJournal(dir, log)
+	other, _ := openJournal(dir, log)
+	none, some := func(string) bool { return false }, func(key string) bool { return key == "Flask-1.0-py3-none-any.whl" }
+	file := func(version string) *File {
+		name, _ := flask(version)
+		f := &File{File: dist.File{Filename: name, Name: "flask", Kind: dist.Wheel, Size: 7, SHA256: sum(nil), HasMetadata: true, MetadataSHA256: sum(nil)}}
+		f.ModTime = time.Unix(5, 7)
+		f.From.User = "ann"
+		f.UploadTime = f.ModTime
+		return f
+	}
+	one, two := file("1.0"), file("2.0")
+	if j.told(one.info(), none) != nil {
+		t.Error("told of nothing")
+	}
+	other.append(one)
+	other.append(two)
+	changed := one.info()
+	changed.Size++
+	switch {
+	case j.told(changed, none) != nil:
+		t.Error("of another content")
+	case j.told(one.info(), none) != nil:
+		t.Error("a line counts once")
+	case j.told(two.info(), none) == nil || j.told(two.info(), none) != nil:
+		t.Error("the other line was lost, or counts twice")
+	}
+	other.append(one)
+	other.append(two)
+	if f := j.told(two.info(), some); f == nil || f.From.User != "ann" || j.told(one.info(), none) != nil {
+		t.Errorf("told %+v", f)
+	}
+	other.append(two)
+	if err := os.Truncate(j.path(), 100); err != nil { // written anew
+		t.Fatal(err)
+	}
+	if j.told(two.info(), none) != nil {
+		t.Error("of what is there no more")
+	}
+	other.append(two)
+	if j.told(two.info(), none) == nil {
+		t.Error("not told of what came after it was written anew")
+	}
+	other.close()
+	j.close()
 }
 
 func FuzzReadFacts(f *testing.F) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"runtime"
@@ -269,14 +270,13 @@ func (c *Catalog) examine(ctx context.Context, key string, quiet time.Duration) 
 	var (
 		f    *File
 		note *sidecar
+		told bool // by another process
 	)
 	_, _, beside := splitSidecar(key)
 	if beside {
 		note, err = readSidecar(r, info)
-	} else if f, _, err = check(readerAt(r), info.Size, key); err == nil {
-		f.came(info, From{})
-		f.SHA256, err = hashOf(readerAt(r), info.Size)
-		if d, ok := c.store.(store.Digester); ok && err == nil {
+	} else if f, told, err = c.learn(r, info); err == nil {
+		if d, ok := c.store.(store.Digester); ok {
 			if want := d.SHA256(key); want != "" && want != f.SHA256 {
 				err = fmt.Errorf("its sha256 is %s, and must be %s", f.SHA256, want)
 			}
@@ -300,9 +300,24 @@ func (c *Catalog) examine(ctx context.Context, key string, quiet time.Duration) 
 		return false
 	}
 	c.put(f)
-	c.journal.append(f)
+	if !told {
+		c.journal.append(f)
+	}
 	c.enforce(ctx)
 	return false
+}
+
+// learn reads a file, unless another process did so and noted what it is.
+func (c *Catalog) learn(r io.ReadSeeker, info store.Info) (f *File, told bool, err error) {
+	if f := c.journal.told(info, func(key string) bool { return c.File(key) != nil }); f != nil {
+		return f, true, nil
+	}
+	if f, _, err = check(readerAt(r), info.Size, info.Key); err != nil {
+		return nil, false, err
+	}
+	f.came(info, From{})
+	f.SHA256, err = hashOf(readerAt(r), info.Size)
+	return f, false, err
 }
 
 // unchanged tells whether the file is still the one that info is of.
