@@ -310,13 +310,19 @@ func (c *Catalog) takes(name dist.Name) error {
 // Sidecar gives what lies beside a file, as it is, of one that is held and
 // may be had: key is the sidecar's. Else the error is that of Offered.
 func (c *Catalog) Sidecar(ctx context.Context, key string) ([]byte, error) {
-	of, suffix, ok := splitSidecar(key)
+	of, _, ok := splitSidecar(key)
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
 	}
 	if _, err := c.Offered(of); err != nil {
 		return nil, err
 	}
+	return c.beside(ctx, key)
+}
+
+// beside is Sidecar whatever may be had.
+func (c *Catalog) beside(ctx context.Context, key string) ([]byte, error) {
+	of, suffix, _ := splitSidecar(key)
 	c.mu.RLock()
 	known := c.sidecars[key]
 	c.mu.RUnlock()

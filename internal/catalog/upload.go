@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"curdling/internal/dist"
 	"curdling/internal/store"
@@ -42,6 +43,7 @@ type Upload struct {
 
 	catalog *Catalog
 	above   *Catalog // of the scope above, whose names and statuses count more; nil: none
+	copied  bool     // from another catalog, which decided whether it may come: see [Copy]
 	spooled *os.File
 }
 
@@ -132,7 +134,7 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	if err := errors.Join(u.above.takes(f.Name), c.takes(f.Name), u.allowed(f.Name)); err != nil {
+	if err := errors.Join(u.above.takes(f.Name), c.takes(f.Name), u.allowed(f.Name)); err != nil && !u.copied {
 		return false, err
 	}
 	if _, err := u.spooled.Seek(0, io.SeekStart); err != nil {
@@ -156,6 +158,10 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 			return false, err
 		}
 	}
+	noted, err := u.noteAhead(f, from)
+	if err != nil {
+		return false, err
+	}
 	err = c.store.Create(ctx, u.Filename, u.spooled, u.Size)
 	if errors.Is(err, fs.ErrExist) {
 		c.examine(ctx, u.Filename, 0)
@@ -172,8 +178,29 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 	f.SHA256 = u.SHA256
 	f.came(info, from)
 	c.put(f)
-	c.journal.append(f)
+	if f.stamp() != noted {
+		c.journal.append(f)
+	}
 	return true, nil
+}
+
+// noteAhead has a file that is copied keep the time at which it was published, and notes where it came from before it
+// comes: a server of the same store that finds it knows so what is known here. Any other file is noted once it is held.
+func (u *Upload) noteAhead(f *File, from From) (noted stamp, err error) {
+	if !u.copied {
+		return stamp{}, nil
+	}
+	if err := os.Chtimes(u.spooled.Name(), time.Time{}, from.UploadTime); err != nil {
+		return stamp{}, err
+	}
+	fi, err := u.spooled.Stat()
+	if err != nil {
+		return stamp{}, err
+	}
+	f.SHA256 = u.SHA256
+	f.came(store.Info{Size: u.Size, ModTime: fi.ModTime()}, from)
+	u.catalog.journal.append(f)
+	return f.stamp(), nil
 }
 
 // stillHeld gives a file that is held and lies in the store as it did; nil where there is none. A nil catalog holds nothing.
