@@ -16,13 +16,16 @@ import (
 	"github.com/spf13/pflag"
 
 	"curdling/internal/store/bucket"
+	"curdling/internal/store/filecache"
 	"curdling/internal/store/s3"
 )
 
 // bucketOptions say what there is of a bucket that is served in the place of a folder.
 type bucketOptions struct {
 	bucketAddress
-	cacheDir string // "" is one for each bucket below the user's caches
+	cacheDir  string // "" is one for each bucket below the user's caches
+	cacheSize sizeOrNone
+	redirect  bool
 }
 
 // bucketAddress says how a bucket is reached.
@@ -42,7 +45,10 @@ func (a *bucketAddress) add(flags *pflag.FlagSet) {
 
 func (o *bucketOptions) add(flags *pflag.FlagSet) {
 	o.bucketAddress.add(flags)
-	flags.StringVar(&o.cacheDir, "cache-dir", "", "folder `DIR` of a server's own over s3://BUCKET, for uploads on their way and what it learnt;\nit may be deleted while the server does not run (default one for each bucket in the user's caches)")
+	o.cacheSize = 10e9
+	flags.StringVar(&o.cacheDir, "cache-dir", "", "folder `DIR` of a server's own over s3://BUCKET, for files that are asked for often, uploads on their way and what it learnt;\nit may be deleted while the server does not run (default one for each bucket in the user's caches)")
+	flags.Var(&o.cacheSize, "cache-size", "how much of s3://BUCKET is kept in --cache-dir, a `SIZE`: what was not asked for longest goes; 0 keeps nothing")
+	flags.BoolVar(&o.redirect, "redirect", false, "send who asks for a file of 1 MiB or more to s3://BUCKET itself, by a URL that is good for ten minutes:\nclients must reach the object store, by https where this server speaks it")
 }
 
 // isBucket tells whether what is to be served is a bucket.
@@ -63,6 +69,9 @@ func (o *options) checkBucket() error {
 			if option.value != "" {
 				return usageError{fmt.Errorf("%s is for s3://BUCKET/PREFIX in the place of DIRECTORY", option.flag)}
 			}
+		}
+		if o.redirect {
+			return usageError{errors.New("--redirect is for s3://BUCKET/PREFIX in the place of DIRECTORY")}
 		}
 		return nil
 	}
@@ -101,7 +110,8 @@ func (o *options) holdBucket(ctx context.Context, log *slog.Logger) (h holding, 
 		return h, err
 	}
 	h.fleet = newFleet(h.bucket, log)
-	h.store = bucket.New(h.bucket, bucket.Options{Temp: spool})
+	h.hot = filecache.New(filecache.Options{Dir: filepath.Join(h.state, "files"), MaxBytes: int64(o.cacheSize), Log: log})
+	h.store = bucket.New(h.bucket, bucket.Options{Cache: h.hot, Temp: spool})
 	return h, nil
 }
 

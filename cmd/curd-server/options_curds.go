@@ -14,6 +14,7 @@ import (
 	"curdling/internal/server"
 	"curdling/internal/store"
 	"curdling/internal/store/disk"
+	"curdling/internal/store/filecache"
 	"curdling/internal/store/s3"
 )
 
@@ -72,10 +73,11 @@ func isCurds(dir string) bool {
 // holding is what is served.
 type holding struct {
 	store  store.Store
-	folder *disk.Store // the same; nil with --curds, and over a bucket
-	bucket *s3.Store   // below store; nil elsewhere
-	fleet  *fleet      // of the bucket
-	state  string      // folder of what the server derives
+	folder *disk.Store      // the same; nil with --curds, and over a bucket
+	bucket *s3.Store        // below store; nil elsewhere
+	hot    *filecache.Cache // of the bucket
+	fleet  *fleet           // of the bucket
+	state  string           // folder of what the server derives
 }
 
 // hold opens what is served.
@@ -101,6 +103,7 @@ func (o *options) hold(ctx context.Context, log *slog.Logger) (h holding, err er
 
 func (h holding) close() error {
 	if h.bucket != nil {
+		h.hot.Close()
 		h.bucket.Close()
 	}
 	if h.folder == nil {

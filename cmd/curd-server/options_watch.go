@@ -107,6 +107,12 @@ func checks(dir string, held holding, mirrored *mirror.Mirror) []server.Check {
 	if spooler, ok := held.store.(store.Spooler); ok {
 		all = append(all, server.Check{Name: "uploads", Ask: func(context.Context) (string, error) { return writable(spooler), nil }})
 	}
+	if held.hot != nil {
+		all = append(all, server.Check{Name: "cache", Ask: func(context.Context) (string, error) {
+			state, _ := held.hot.State()
+			return state, nil
+		}})
+	}
 	if mirrored != nil {
 		for i, upstream := range mirrored.Stats().Upstreams {
 			all = append(all, server.Check{Name: "upstream " + upstream.Name, Ask: func(context.Context) (string, error) {
@@ -127,13 +133,12 @@ func ignore(err, expected error) error {
 	return err
 }
 
-// answers tells whether a bucket does. Where it does not, what is known is served all the same.
+// answers tells whether a bucket does. Where it does not, what is known and at hand is served all the same.
 func answers(ctx context.Context, in *s3.Store) (string, error) {
-	for _, err := range in.List(ctx, "curdling") {
-		if err != nil {
-			return "does not answer", nil
-		}
-		break
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := in.Ping(ctx); err != nil {
+		return "does not answer", nil
 	}
 	return "answers", nil
 }

@@ -108,6 +108,10 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	defer config.Counters.Save()
 	s := server.New(config)
 	s.Register(connections(listener)...)
+	if holding.bucket != nil {
+		s.Register(holding.bucket.Metrics()...)
+		s.Register(holding.hot.Metrics()...)
+	}
 	if profiles != nil {
 		watching.Go(func() { servePprof(ctx, profiles, s.Metrics(), log) })
 	}
@@ -118,7 +122,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 func (o *options) serverConfig(log *slog.Logger) (config server.Config, err error) {
 	config = server.Config{
 		MaxUpload: int64(o.maxUpload), Log: log, Version: version,
-		AccessLog: o.accessLog, MetricsOpen: o.metricsOpen, Drain: o.shutdownDelay, ReadOnly: o.curds,
+		AccessLog: o.accessLog, MetricsOpen: o.metricsOpen, Drain: o.shutdownDelay, ReadOnly: o.curds, Redirect: o.redirect,
 	}
 	if config.Limits, err = o.limits(); err != nil {
 		return config, err

@@ -38,3 +38,18 @@ func (b *byteSize) String() string {
 }
 
 func (*byteSize) Type() string { return "size" }
+
+// sizeOrNone is a size, or 0.
+type sizeOrNone byteSize
+
+func (s *sizeOrNone) Set(text string) error {
+	if strings.TrimSpace(text) == "0" {
+		*s = 0
+		return nil
+	}
+	return (*byteSize)(s).Set(text)
+}
+
+func (s *sizeOrNone) String() string { return (*byteSize)(s).String() }
+
+func (*sizeOrNone) Type() string { return "size" }

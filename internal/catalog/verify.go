@@ -164,7 +164,10 @@ func (c *Catalog) Quarantine(ctx context.Context, key string, reason error) erro
 // Doubt has a file read anew that broke off while it was served. It is put aside if it is damaged, and judged
 // like any that was changed by hand if it was changed.
 func (c *Catalog) Doubt(filename string) {
-	if c.far != nil { // it is the network's fault: a store far away looks after its own disks
+	if c.far != nil { // it is the network's fault, or this machine's: a store far away looks after its own disks
+		if s, ok := c.store.(store.Doubter); ok {
+			s.Doubt(filename)
+		}
 		return
 	}
 	select {

@@ -39,7 +39,7 @@ func (s *shelf) getFile(w *response, r *http.Request) error {
 	}
 	err := s.sendFile(w, r, filename)
 	s.count(w, r, err)
-	if r.Method == http.MethodGet && err == nil && w.status == http.StatusOK {
+	if r.Method == http.MethodGet && err == nil && (w.status == http.StatusOK || w.status == http.StatusTemporaryRedirect) {
 		if f := s.catalog.File(filename); f != nil && f.Build != nil {
 			s.counters.savings.add(f)
 		}
@@ -49,7 +49,7 @@ func (s *shelf) getFile(w *response, r *http.Request) error {
 
 // count counts a file that was asked for.
 func (s *Server) count(w *response, r *http.Request, err error) {
-	sent := err == nil && (w.status == http.StatusOK || w.status == http.StatusPartialContent)
+	sent := err == nil && (w.status == http.StatusOK || w.status == http.StatusPartialContent || w.status == http.StatusTemporaryRedirect)
 	switch {
 	case r.Method != http.MethodGet:
 		return
@@ -82,6 +82,9 @@ func (s *shelf) sendFile(w *response, r *http.Request, filename string) error {
 		return err
 	}
 	if f.Size > smallFile {
+		if s.sendAway(w, r, f) {
+			return nil
+		}
 		w.Header()["Cache-Control"] = s.immutable
 		return s.send(w, r, filename)
 	}

@@ -88,6 +88,7 @@ type Config struct {
 	Limits Limits
 	Builds Builds // that clients make for each other
 
+	Redirect    bool          // sends who asks for a large file to a URL of the store's, where it has one
 	ReadOnly    bool          // takes no uploads: what is served is a machine's own cache
 	AccessLog   bool          // tells the log each request at any level
 	Counters    *Counters     // nil counts for this run alone
@@ -127,6 +128,7 @@ type Server struct {
 
 	planning chan struct{} // a token for each plan that is being made
 
+	redirect       bool
 	readOnly       bool
 	maxHeader      int
 	pace           *pace         // nil has no limit
@@ -160,6 +162,7 @@ func New(config Config) *Server {
 
 		planning: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 
+		redirect:      config.Redirect,
 		readOnly:      config.ReadOnly,
 		maxHeader:     cmp.Or(config.Limits.Header, DefaultMaxHeader),
 		pace:          newPace(config.Limits),

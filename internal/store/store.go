@@ -138,6 +138,12 @@ type Presigner interface {
 	Presign(ctx context.Context, key string, ttl time.Duration) (url string, err error)
 }
 
+// Doubter is a Store that has files at hand that it fetched before.
+type Doubter interface {
+	// Doubt has what is at hand of a file held against its hash before it is used again.
+	Doubt(key string)
+}
+
 // UnavailableError says that a store does not answer, or not now. What was to be done was not done, or that is not known.
 type UnavailableError struct {
 	Err        error

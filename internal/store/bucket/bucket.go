@@ -72,6 +72,7 @@ var (
 	_ store.Digester    = (*Store)(nil)
 	_ store.Quarantiner = (*Store)(nil)
 	_ store.Presigner   = (*Store)(nil)
+	_ store.Doubter     = (*Store)(nil)
 )
 
 // New gives the store that lies in raw. It asks for nothing.
@@ -221,6 +222,9 @@ func (s *Store) Place(ctx context.Context, key string) (object string, info stor
 	}
 	return f.object, f.info(key), nil
 }
+
+// Doubt has the cache's copy of a file hashed before it is used again.
+func (s *Store) Doubt(key string) { s.cache.Doubt(s.SHA256(key)) }
 
 // Presign is for the raw stores that can do it; of others the error wraps [errors.ErrUnsupported].
 func (s *Store) Presign(ctx context.Context, key string, ttl time.Duration) (string, error) {

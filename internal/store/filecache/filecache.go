@@ -184,16 +184,22 @@ func bypass(ctx context.Context, sum string, size int64, fetch Fetch) (io.ReadSe
 	}{store.Verify(sum, r, size, sum), r}, nil
 }
 
-// Forget throws a file away, whose bytes turned out to be damaged.
-func (c *Cache) Forget(sha256 string) {
-	if !isSum(sha256) {
-		return
-	}
+// Doubt has a file hashed before it is used again.
+func (c *Cache) Doubt(sha256 string) {
 	c.mu.Lock()
-	c.drop(sha256)
+	defer c.mu.Unlock()
+	if element := c.entries[sha256]; element != nil {
+		element.Value.(*entry).checked = false
+	}
+}
+
+// forget throws a file away that is damaged.
+func (c *Cache) forget(sum string) {
+	c.mu.Lock()
+	c.drop(sum)
 	c.stats.Damaged++
 	c.mu.Unlock()
-	c.remove(sha256)
+	c.remove(sum)
 }
 
 // hit opens a file that is known to be there.

@@ -482,6 +482,26 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestDoubt: what was damaged while it was known is found once it is doubted.
+func TestDoubt(t *testing.T) {
+	t.Parallel()
+	c := newCache(t, t.TempDir(), 10_000)
+	good, bad := newObject(1000), newObject(999)
+	for _, o := range []*object{good, bad} {
+		check(t, c, o)
+		c.Doubt(o.sum)
+	}
+	if err := os.Truncate(c.path(bad.sum), 500); err != nil {
+		t.Fatal(err)
+	}
+	for o, want := range map[*object]int64{good: 1, bad: 2} {
+		if !check(t, c, o) || o.fetched.Load() != want {
+			t.Errorf("file of %d bytes was fetched %d times, want %d", len(o.content), o.fetched.Load(), want)
+		}
+	}
+	c.Doubt("unknown")
+}
+
 // TestTouched: a later process knows to an hour what was asked for.
 func TestTouched(t *testing.T) {
 	t.Parallel()
@@ -517,7 +537,7 @@ func TestFolderRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.Forget(o.sum)
+	c.forget(o.sum)
 	if s := c.Stats(); s.Files != 0 || s.Bytes != 0 {
 		t.Errorf("%+v", s)
 	}

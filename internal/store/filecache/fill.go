@@ -114,7 +114,7 @@ func (f *fill) adopt() bool {
 	file.Close()
 	if f.ctx.Err() == nil {
 		c.log.Warn("a damaged file of the cache is thrown away, and fetched again", "sha256", f.sum, "bytes", n, "err", err)
-		c.Forget(f.sum)
+		c.forget(f.sum)
 	}
 	return false
 }

@@ -276,7 +276,8 @@ func (w *world) live() {
 			}
 			s.set(0, errors.New("the store fails"))
 		},
-		"forget":                 func(t *rapid.T) { w.c.Forget(object(t).sum) },
+		"forget":                 func(t *rapid.T) { w.c.forget(object(t).sum) },
+		"doubt":                  func(t *rapid.T) { w.c.Doubt(object(t).sum) },
 		"the disk breaks":        func(*rapid.T) { w.breakDisk() },
 		"the disk is mended":     func(*rapid.T) { w.mendDisk() },
 		"another process evicts": func(t *rapid.T) { _ = os.Remove(w.c.path(object(t).sum)) },

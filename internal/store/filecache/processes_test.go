@@ -61,7 +61,7 @@ func child(dir string) error {
 				}
 				switch rand.IntN(100) {
 				case 0:
-					c.Forget(o.sum)
+					c.forget(o.sum)
 				case 1:
 					_ = os.Remove(c.path(o.sum))
 				}
