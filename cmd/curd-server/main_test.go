@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"curdling/internal/curds"
 	"curdling/internal/dist"
 	"curdling/internal/oidc/oidctest"
+	"curdling/internal/store/s3/s3test"
 	"curdling/internal/wheel/wheeltest"
 )
 
@@ -58,6 +60,7 @@ func TestScripts(t *testing.T) {
 			"until":  scriptUntil,
 			"rot":    scriptRot,
 			"cached": scriptCached,
+			"bucket": scriptBucket,
 
 			"issuer":  scriptIssuer,
 			"idtoken": scriptIDToken,
@@ -115,14 +118,35 @@ func (p *process) kill() error {
 	return nil
 }
 
+// bucket: starts an object store in memory, which has any bucket, and sets what finds it.
+func scriptBucket(ts *testscript.TestScript, neg bool, args []string) {
+	store := httptest.NewServer(s3test.NewHandler())
+	ts.Defer(store.Close)
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL_S3": store.URL, "AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret-of-tests", "AWS_REGION": "us-east-1",
+	} {
+		ts.Setenv(name, value)
+	}
+}
+
 // server ARGS...: starts a server on a free port of loopback; sets $URL.
 func scriptServer(ts *testscript.TestScript, neg bool, args []string) {
-	p, err := startServer(ts.MkAbs("."), []string{"HOME=" + ts.Getenv("HOME")}, append([]string{"-H", "127.0.0.1", "-p", "0"}, args...)...)
+	p, err := startServer(ts.MkAbs("."), append(awsOf(ts), "HOME="+ts.Getenv("HOME")), append([]string{"-H", "127.0.0.1", "-p", "0"}, args...)...)
 	ts.Check(err)
 	ts.Setenv("URL", p.url)
 	*ts.Value(running).(**process) = p
 	ts.Defer(func() { _ = p.kill() })
 	fmt.Fprint(ts.Stdout(), p.line)
+}
+
+// awsOf is what a script says of its object store.
+func awsOf(ts *testscript.TestScript) (env []string) {
+	for _, name := range []string{"AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"} {
+		if value := ts.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 // running is where a script keeps its server; it has one at a time.

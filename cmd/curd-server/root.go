@@ -165,6 +165,6 @@ called like a command is served as ./NAME.`,
 	o.curdsOptions.add(flags)
 	o.bucketOptions.add(flags)
 	o.scopeOptions.add(flags)
-	root.AddCommand(newConfig(root), newHealth(root, &o), manual.Command(func(err error) error { return usageError{err} }), newYank(), newVerify(), newGC(), newToken(), newScopes())
+	root.AddCommand(newConfig(root), newHealth(root, &o), manual.Command(func(err error) error { return usageError{err} }), newYank(), newVerify(), newGC(), newToken(), newScopes(), newMigrate())
 	return root
 }
