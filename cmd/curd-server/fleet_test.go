@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,5 +159,62 @@ func TestFleetHasInCommon(t *testing.T) {
 	}
 	if counted := f.objects(t, "statistics/"); strings.Count(counted, `"hits":1`) != 2 || strings.Count(counted, `"uploads":1`) != 2 {
 		t.Errorf("counted is\n%s", counted)
+	}
+}
+
+// TestFleetMirrors: servers over a bucket fetch what is missed once, and agree whose a name is.
+func TestFleetMirrors(t *testing.T) {
+	t.Parallel()
+	f := newFleetOf(t)
+	theirs := wheeltest.Wheel{Name: "click", Version: "8.0"}
+	content := wheeltest.Build(theirs)
+	var fetched atomic.Int64
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/simple/click/":
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprintf(w, `<a href="/files/%s#sha256=%s">%[1]s</a>`, theirs.Filename(), hash(content))
+		case "/files/" + theirs.Filename():
+			fetched.Add(1)
+			_, _ = w.Write(content)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer upstream.Close()
+	var servers []*process
+	for _, dir := range []string{"a", "b"} {
+		servers = append(servers, f.start(t, "--cache-dir", dir, "--upstream", "up="+upstream.URL+"/simple/"))
+	}
+	get := func(p *process, path string) int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, _, err := do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status
+	}
+	if status := get(servers[0], "/p/"+theirs.Filename()); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	for { // it is kept a moment after it was sent
+		if strings.Contains(f.objects(t, "upstream/click"), "upstream") && strings.Contains(f.objects(t, "wheels/click/"+theirs.Filename()), hash(content)) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	until(t, http.StatusOK, func() int { return get(servers[1], "/p/"+theirs.Filename()) })
+	if n := fetched.Load(); n != 1 {
+		t.Errorf("fetched %d times", n)
+	}
+	ours := wheeltest.Wheel{Name: "acme", Version: "1.0"}
+	if status, body := put(t, servers[1], ours, wheeltest.Build(ours)); status != http.StatusCreated {
+		t.Errorf("%d %s", status, body)
+	}
+	if said := f.objects(t, "upstream/acme"); !strings.HasPrefix(said, "house\n") {
+		t.Errorf("of acme it says %q", said)
 	}
 }

@@ -82,9 +82,6 @@ func (o *options) checkBucket() error {
 		{o.curds, "--curds", "a machine's own cache is a folder"},
 		{o.maxSize > 0, "--max-size", "nothing is evicted from a bucket yet"},
 		{o.verifyEvery > 0, "--verify-every", "the object store looks after its disks, and each file is held against its hash when it is read"},
-		{len(o.upstreams) > 0, "--upstream", "which names are an upstream's is not kept in a bucket yet; let a server with a folder mirror"},
-		{len(o.private)+len(o.public) > 0, "--private and --public", "no upstream is asked"},
-		{o.excludeNewer != "", "--exclude-newer", "no upstream is asked"},
 		{o.scopeMaxSize > 0, "--scope-max-size", "there are no scopes in a bucket yet"},
 	} {
 		if option.given {

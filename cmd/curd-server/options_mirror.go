@@ -16,7 +16,6 @@ import (
 	"curdling/internal/config"
 	"curdling/internal/index"
 	"curdling/internal/mirror"
-	"curdling/internal/store/disk"
 )
 
 // claimsFile lies in the served folder: it says what cannot be found out again.
@@ -40,15 +39,19 @@ func (o *mirrorOptions) add(flags *pflag.FlagSet) {
 }
 
 // openMirror makes the mirror, nil where there is none.
-func (o *mirrorOptions) openMirror(held *catalog.Catalog, folder *disk.Store, log *slog.Logger) (*mirror.Mirror, error) {
+func (o *mirrorOptions) openMirror(held *catalog.Catalog, holding holding, log *slog.Logger) (*mirror.Mirror, error) {
 	if len(o.upstreams) == 0 {
 		return nil, nil
 	}
 	c := mirror.Config{
 		Catalog: held, Private: o.private, Public: o.public, Offline: o.offline, Log: log,
-		State:     filepath.Join(folder.Dir(), disk.StateDir, "upstream"),
-		Claims:    filepath.Join(folder.Dir(), claimsFile),
+		State:     filepath.Join(holding.state, "upstream"),
 		UserAgent: "curd-server/" + version,
+	}
+	if holding.fleet != nil {
+		c.Shared = holding.fleet.store
+	} else {
+		c.Claims = filepath.Join(holding.folder.Dir(), claimsFile)
 	}
 	var err error
 	if c.Upstreams, err = parseUpstreams(o.upstreams, defaultIndex); err != nil {

@@ -69,7 +69,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 		defer config.Scopes.Close()
 	}
 
-	mirrored, err := o.openMirror(held, holding.folder, log)
+	mirrored, err := o.openMirror(held, holding, log)
 	if err != nil {
 		return err
 	}

@@ -116,6 +116,18 @@ func (c *Catalog) Fresh(ctx context.Context, name dist.Name) error {
 	return nil
 }
 
+// FreshNow is Fresh by a look that begins after it was called, for what is decided by it: where that
+// cannot be had, what was known before will not do, and the error is a *[store.UnavailableError].
+func (c *Catalog) FreshNow(ctx context.Context, name dist.Name) error {
+	if c.far == nil {
+		return nil
+	}
+	if p := c.far.project(name); p != nil {
+		return p.anew(ctx, p.look)
+	}
+	return nil
+}
+
 // FreshFile is Fresh for the project of a file, or of what lies beside one. Of a file that is held what is known may be a minute old: names
 // do not change their content.
 func (c *Catalog) FreshFile(ctx context.Context, filename string) error {

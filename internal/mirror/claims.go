@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -19,7 +20,27 @@ const claimsHead = "# Projects that are an upstream's: a name stands here once a
 	"# What is uploaded of them is laid over the upstream's pages. A line that is taken out,\n" +
 	"# while no server runs, makes the project private as long as a file of it is held.\n"
 
-// claims are the names that are an upstream's: a text file, a name on each line.
+// owner is whose a name is.
+type owner int
+
+const (
+	nobodys   owner = iota // it is private as long as something of it is held
+	upstreams              // a file of it was fetched from an upstream
+	house                  // a file of it was uploaded before one was fetched
+)
+
+// names know whose names are.
+type names interface {
+	// owner tells whose a name is. Where that cannot be known, and was not, there is an error.
+	owner(ctx context.Context, name dist.Name) (owner, error)
+	// known is owner for who asks nobody; ok is that it is known.
+	known(name dist.Name) (o owner, ok bool)
+	// take writes down that a name is the upstream's or the house's, for good, and gives whose it is: who was first has it.
+	take(ctx context.Context, name dist.Name, by owner) (owner, error)
+	close() error
+}
+
+// claims are names in a text file, one on each line.
 // A line is on disk before it counts.
 type claims struct {
 	mu    sync.RWMutex
@@ -59,25 +80,37 @@ func (c *claims) read(text string) {
 	}
 }
 
-func (c *claims) has(name dist.Name) bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.names[name]
+func (c *claims) owner(_ context.Context, name dist.Name) (owner, error) {
+	o, _ := c.known(name)
+	return o, nil
 }
 
-func (c *claims) add(name dist.Name) error {
+func (c *claims) known(name dist.Name) (o owner, ok bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.names[name] {
+		return upstreams, true
+	}
+	return nobodys, true
+}
+
+// take has nothing to write down of what is the house's: that something is held says so.
+func (c *claims) take(_ context.Context, name dist.Name, by owner) (owner, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.names[name] {
-		return nil
+	switch {
+	case c.names[name]:
+		return upstreams, nil
+	case by != upstreams:
+		return by, nil
 	}
 	if c.path != "" {
 		if err := c.write(string(name) + "\n"); err != nil {
-			return err
+			return nobodys, err
 		}
 	}
 	c.names[name] = true
-	return nil
+	return upstreams, nil
 }
 
 func (c *claims) write(line string) (err error) {

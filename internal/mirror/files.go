@@ -167,7 +167,15 @@ func (m *Mirror) published(ctx context.Context, filename, sha256 string) (from c
 	for _, name := range candidates(filename) {
 		page, stale, err := m.Page(ctx, name)
 		if page == nil {
-			if (err != nil || stale) && (m.claims.has(name) || matches(m.public, name)) {
+			theirs := matches(m.public, name)
+			if (err != nil || stale) && !theirs {
+				o, unknown := m.claims.owner(ctx, name)
+				if unknown != nil {
+					return from, "", unknown
+				}
+				theirs = o == upstreams
+			}
+			if (err != nil || stale) && theirs {
 				if err == nil {
 					err = &Error{m.upstreams[0].Name, errors.New("it does not answer, so that nobody knows whether it publishes this file; try again later")}
 				}

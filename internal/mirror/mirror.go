@@ -46,6 +46,7 @@ import (
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
 	"curdling/internal/index"
+	"curdling/internal/store"
 )
 
 const (
@@ -80,7 +81,9 @@ type Config struct {
 	// runs; "" keeps them in memory alone.
 	State string
 	// Claims is the path of the text file of the names that are an upstream's; "" keeps them in memory alone.
-	Claims    string
+	Claims string
+	// Shared is where several servers write these names down, below "upstream/"; nil: Claims.
+	Shared    store.Versioned
 	UserAgent string // "" is "curdling"
 	// Credentials is asked who we are where a URL does not say it; nil knows nobody.
 	Credentials func(*url.URL) (user, password string, ok bool)
@@ -110,7 +113,7 @@ type Mirror struct {
 	catalog         *catalog.Catalog
 	upstreams       []*upstream
 	private, public []string
-	claims          *claims
+	claims          names
 	newest          func(time.Time) time.Time
 	offline         bool
 	log             *slog.Logger
@@ -153,7 +156,9 @@ func New(config Config) (*Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.claims, err = openClaims(config.Claims); err != nil {
+	if config.Shared != nil {
+		m.claims = newSharedClaims(config.Shared)
+	} else if m.claims, err = openClaims(config.Claims); err != nil {
 		return nil, fmt.Errorf("the names that are an upstream's: %w", err)
 	}
 	for _, u := range config.Upstreams {
@@ -247,35 +252,76 @@ func matches(patterns []string, name dist.Name) bool {
 }
 
 // isPrivate tells whether no upstream is asked for a name.
-func (m *Mirror) isPrivate(name dist.Name, held bool) bool {
-	switch {
-	case matches(m.private, name):
-		return true
-	case !held:
-		return false
+func (m *Mirror) isPrivate(ctx context.Context, name dist.Name, held bool) (bool, error) {
+	if private, sure := m.settled(name); sure {
+		return private, nil
 	}
-	return !m.claims.has(name) && !matches(m.public, name)
+	o, err := m.claims.owner(ctx, name)
+	if err != nil {
+		return false, fmt.Errorf("whose name %s is: %w", name, err)
+	}
+	return o.private(held), nil
 }
+
+// settled tells whether a name is private where that does not depend on whose it was first.
+func (m *Mirror) settled(name dist.Name) (private, sure bool) {
+	private = matches(m.private, name)
+	return private, private || matches(m.public, name)
+}
+
+// private tells that no upstream is asked for a name of that owner.
+func (o owner) private(held bool) bool { return o == house || o == nobodys && held }
 
 // Private tells that a name of which something is held is asked of no upstream.
-func (m *Mirror) Private(name dist.Name) bool { return m.isPrivate(name, true) }
-
-// claim writes down that a name is an upstream's, unless it became private.
-func (m *Mirror) claim(ctx context.Context, name dist.Name) error {
-	if err := m.catalog.Fresh(ctx, name); err != nil {
-		return err
-	}
-	if m.isPrivate(name, m.catalog.Project(name) != nil) {
-		return fmt.Errorf("%s is private here: somebody put a file of it into the store", name)
-	}
-	return m.claims.add(name)
+func (m *Mirror) Private(ctx context.Context, name dist.Name) (bool, error) {
+	return m.isPrivate(ctx, name, true)
 }
 
-// PrivateHeld gives the names of which something is held here and that no upstream is asked for, sorted.
+// claim writes down that a name is an upstream's, unless it is private.
+func (m *Mirror) claim(ctx context.Context, name dist.Name) error {
+	if err := m.catalog.FreshNow(ctx, name); err != nil {
+		return err
+	}
+	private, err := m.isPrivate(ctx, name, m.catalog.Project(name) != nil)
+	if err == nil && !private {
+		var o owner
+		o, err = m.claims.take(ctx, name, upstreams)
+		private = o != upstreams && !matches(m.public, name)
+	}
+	if err != nil {
+		return err
+	}
+	if private {
+		return fmt.Errorf("%s is private here: somebody put a file of it into the store", name)
+	}
+	return nil
+}
+
+// Uploaded is to be told, before the uploader is, of a file that somebody put here and that is no upstream's ([Mirror.Admit]): its name is the house's
+// from then on, unless it is an upstream's already.
+func (m *Mirror) Uploaded(ctx context.Context, filename string) error {
+	var name dist.Name
+	if f := m.catalog.File(filename); f != nil {
+		name = f.Name
+	} else if all := candidates(filename); len(all) > 0 {
+		name = all[0]
+	}
+	if _, sure := m.settled(name); sure || name == "" {
+		return nil
+	}
+	_, err := m.claims.take(ctx, name, house)
+	return err
+}
+
+// PrivateHeld gives the names of which something is held here and that no upstream is asked for, sorted. Of what lies far away
+// nobody knows that without asking for each.
 func (m *Mirror) PrivateHeld() (names []dist.Name) {
+	if m.catalog.Far() {
+		return nil
+	}
 	all, _ := m.catalog.Names()
 	for _, name := range all {
-		if m.isPrivate(name, true) {
+		if private, _ := m.isPrivate(m.ctx, name, true); private {
 			names = append(names, name)
 		}
 	}

@@ -71,8 +71,8 @@ func (m *Mirror) Page(ctx context.Context, name dist.Name) (page *Page, stale bo
 		return nil, false, err
 	}
 	held := m.catalog.Project(name) != nil
-	if m.isPrivate(name, held) {
-		return nil, false, nil
+	if private, err := m.isPrivate(ctx, name, held); private || err != nil {
+		return nil, false, err
 	}
 	e := m.pages.get(name)
 	flight := m.look(e)
@@ -103,7 +103,18 @@ func (m *Mirror) Page(ctx context.Context, name dist.Name) (page *Page, stale bo
 
 // Knows tells that Page answers for a name without waiting for an upstream.
 func (m *Mirror) Knows(name dist.Name) bool {
-	if m.offline || m.isPrivate(name, m.catalog.Project(name) != nil) {
+	if m.offline {
+		return true
+	}
+	private, sure := m.settled(name)
+	if !sure {
+		o, ok := m.claims.known(name)
+		if !ok {
+			return false
+		}
+		private = o.private(m.catalog.Project(name) != nil)
+	}
+	if private {
 		return true
 	}
 	e := m.pages.peek(name)

@@ -59,8 +59,8 @@ func TestScopes(t *testing.T) {
 	if status := put(flask9, flask9.content); status != http.StatusCreated {
 		t.Errorf("the upstream's: %d", status)
 	}
-	if s.Private("flask") != true || s.catalog.Project("flask") != nil {
-		t.Error("the upload claimed a name")
+	if private, err := s.Private(t.Context(), "flask"); !private || err != nil || s.catalog.Project("flask") != nil {
+		t.Errorf("the upload claimed a name; %v", err)
 	}
 
 	// A name that only the scope has is its own there, and the upstream's for all others.

@@ -207,14 +207,23 @@ func newSite(t testing.TB, dir string, c mirror.Config, upstreams ...*other) *si
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.State, c.Claims = filepath.Join(dir, disk.StateDir, "upstream"), filepath.Join(dir, ".curdling-upstream")
+	s := serve(t, catalog.Config{Store: folder, State: filepath.Join(dir, disk.StateDir)}, c, folder.Close)
+	s.dir = dir
+	return s
+}
+
+// serve has what is held and what upstreams have be served.
+func serve(t testing.TB, holding catalog.Config, c mirror.Config, closeStore func() error) *site {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
-	held, err := catalog.Open(t.Context(), catalog.Config{Store: folder, State: filepath.Join(dir, disk.StateDir), Log: log})
+	holding.Log = log
+	held, err := catalog.Open(t.Context(), holding)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Catalog, c.Log = held, log
-	c.State, c.Claims = filepath.Join(dir, disk.StateDir, "upstream"), filepath.Join(dir, ".curdling-upstream")
-	s := &site{catalog: held, dir: dir}
+	s := &site{catalog: held}
 	now := func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 	m, err := mirror.New(mirror.Calm(mirror.WithClock(c, now)))
 	if err != nil {
@@ -224,7 +233,7 @@ func newSite(t testing.TB, dir string, c mirror.Config, upstreams ...*other) *si
 	s.Mirror, s.url = m, h.URL
 	s.stop = sync.OnceFunc(func() {
 		h.Close()
-		if err := errors.Join(m.Close(), held.Close(), folder.Close()); err != nil {
+		if err := errors.Join(m.Close(), held.Close(), closeStore()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -51,8 +51,13 @@ func (s *shelf) look(ctx context.Context, name dist.Name) (o overlay, stale bool
 		return overlay{}, false, err
 	}
 	o.held = s.catalog.Project(name)
-	if s.mirror == nil || s.catalog.Below(name) && s.mirror.Private(name) { // a name that is the scope's own does not mix either
+	if s.mirror == nil {
 		return o, false, nil
+	}
+	if s.catalog.Below(name) { // a name that is the scope's own does not mix either
+		if private, err := s.mirror.Private(ctx, name); private || err != nil {
+			return o, false, err
+		}
 	}
 	if o.page, stale, err = s.mirror.Page(ctx, name); err != nil {
 		return overlay{}, false, err

@@ -223,6 +223,11 @@ func (s *shelf) keep(w *response, r *http.Request, u *catalog.Upload, attestatio
 	if err != nil {
 		return err
 	}
+	if s.mirror != nil && s.scope == "" && from.Upstream == "" {
+		if err := s.mirror.Uploaded(r.Context(), u.Filename); err != nil {
+			return err
+		}
+	}
 	for _, a := range attestations {
 		if err := u.KeepAttestations(r.Context(), a); err != nil {
 			return err
