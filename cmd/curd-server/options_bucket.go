@@ -45,7 +45,7 @@ func (a *bucketAddress) add(flags *pflag.FlagSet) {
 
 func (o *bucketOptions) add(flags *pflag.FlagSet) {
 	o.bucketAddress.add(flags)
-	o.cacheSize = 10e9
+	o.cacheSize = 10 << 30
 	flags.StringVar(&o.cacheDir, "cache-dir", "", "folder `DIR` of a server's own over s3://BUCKET, for files that are asked for often, uploads on their way and what it learnt;\nit may be deleted while the server does not run (default one for each bucket in the user's caches)")
 	flags.Var(&o.cacheSize, "cache-size", "how much of s3://BUCKET is kept in --cache-dir, a `SIZE`: what was not asked for longest goes; 0 keeps nothing")
 	flags.BoolVar(&o.redirect, "redirect", false, "send who asks for a file of 1 MiB or more to s3://BUCKET itself, by a URL that is good for ten minutes:\nclients must reach the object store, by https where this server speaks it")
@@ -101,7 +101,7 @@ func (o *options) holdBucket(ctx context.Context, log *slog.Logger) (h holding, 
 		return h, fmt.Errorf("there is no place for uploads on their way: %w; --cache-dir names a folder that can be written to", err)
 	}
 	sweepSpool(spool)
-	address := o.bucketAddress.options()
+	address := o.options()
 	address.Log = log
 	if h.bucket, err = s3.Open(ctx, o.directory, address); err != nil {
 		return h, err

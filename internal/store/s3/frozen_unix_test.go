@@ -89,8 +89,6 @@ func TestRealFrozen(t *testing.T) {
 					default:
 						refused.Add(1)
 					}
-					if i >= hot {
-					}
 					time.Sleep(50 * time.Millisecond)
 				}
 			})

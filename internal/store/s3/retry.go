@@ -43,19 +43,21 @@ func (s *Store) try(ctx context.Context, patience time.Duration, do func(context
 			return context.Cause(ctx)
 		}
 		var refused *store.UnavailableError
-		if !errors.As(err, &refused) {
+		notSent := errors.As(err, &refused)
+		if !notSent {
 			fault := faultOf(err)
 			if fault == noFault {
 				return err
 			}
-			refused = &store.UnavailableError{Err: err, RetryAfter: max(hint, time.Second)}
+			refused = &store.UnavailableError{Err: err, RetryAfter: hint}
 			if fault == lastingFault {
 				return refused
 			}
-		} else if hint = refused.RetryAfter; patience < writeTime { // who reads can come again
+		}
+		if patience < writeTime && (notSent || s.guard.breaker.check() != nil) { // who reads can come again
 			return refused
 		}
-		wait := max(pause/2+rand.N(pause/2), hint)
+		wait := max(pause/2+rand.N(pause/2), refused.RetryAfter)
 		if time.Since(begun)+wait > patience {
 			return refused
 		}
