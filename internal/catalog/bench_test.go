@@ -28,3 +28,18 @@ func BenchmarkOpen(b *testing.B) {
 		c.Close()
 	}
 }
+
+// BenchmarkFresh asks for a project that is known, and was listed a moment ago.
+func BenchmarkFresh(b *testing.B) {
+	s := newRemote()
+	c, err := Open(b.Context(), Config{Store: s})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	for b.Loop() {
+		if err := c.Fresh(b.Context(), "flask"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -747,16 +747,38 @@ func (r *far) again(key string) {
 	}
 }
 
-// heldNow gives a file that is held, by what is known when it is a second old at most.
+// heldNow gives a file that is held, by what the store says now: who is told that what he sent is held need not send it again.
 func (r *far) heldNow(ctx context.Context, filename string) (*File, error) {
 	name, ok := projectOf(filename)
 	if !ok {
 		return nil, nil
 	}
-	if err := r.c.Fresh(ctx, name); err != nil {
+	p := r.project(name)
+	if err := p.sure(ctx, p.look); err != nil {
 		return nil, err
 	}
-	return r.c.File(filename), nil
+	f := r.c.File(filename)
+	if f == nil {
+		return nil, nil
+	}
+	now, err := r.stat(ctx, filename)
+	switch {
+	case err == nil && stampOf(now) == f.stamp():
+		return f, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	err = p.anew(ctx, p.look)
+	return r.c.File(filename), err
+}
+
+// stat asks the store for a file that is known.
+func (r *far) stat(ctx context.Context, filename string) (store.Info, error) {
+	if s, ok := r.store.(store.Stater); ok {
+		return s.Stat(ctx, filename)
+	}
+	_, info, err := r.store.Note(ctx, filename)
+	return info, err
 }
 
 // keep is the end of [Upload.Keep]: what others need that find the file, then the file and its note in one step.

@@ -417,6 +417,23 @@ func TestFarUploads(t *testing.T) {
 			t.Errorf("it was not shared again: %v", err)
 		}
 
+		// That something is held nobody is told by what was known of it once.
+		time.Sleep(2 * time.Second)
+		s.meanwhile(func(context.Context, string, string) error { return errors.New("connection refused") })
+		var away *store.UnavailableError
+		for what, content := range map[string][]byte{"the same": content, "other bytes": other} {
+			if _, err := upload(t, b, name, content); !errors.As(err, &away) {
+				t.Errorf("%s while the store is away: %v", what, err)
+			}
+		}
+		s.meanwhile(nil)
+		time.Sleep(10 * time.Second)
+		fresh(t, b, "flask")
+		if err := s.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		mustUpload(t, b, name, content)
+
 		// An ambiguous name is refused.
 		sdist := makeSdist(t, "foo-bar-1.0-2", "Metadata-Version: 2.1\nName: foo-bar\nVersion: 1.0.post2\n")
 		var invalid *InvalidError

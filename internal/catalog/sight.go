@@ -71,6 +71,12 @@ func (s *sight) fresh(ctx context.Context, look func(context.Context) error) err
 	return s.wait(ctx, func() bool { return !s.at.Before(since) }, false, look)
 }
 
+// sure is fresh where what was known will not do.
+func (s *sight) sure(ctx context.Context, look func(context.Context) error) error {
+	since := time.Now().Add(-maxAge)
+	return s.wait(ctx, func() bool { return !s.at.Before(since) }, true, look)
+}
+
 // anew waits for a look that begins after it was called; no older one will do.
 func (s *sight) anew(ctx context.Context, look func(context.Context) error) error {
 	s.mu.Lock()
