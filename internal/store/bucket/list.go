@@ -106,7 +106,9 @@ func (s *Store) listGroup(ctx context.Context, name string) ([]store.Info, error
 	for _, c := range l.claims {
 		f, ok := known[c.place.key]
 		if ok && f.of(c.Info) && l.agrees(c.place, f) {
+			mu.Lock()
 			files[c.place.key] = f
+			mu.Unlock()
 			continue
 		}
 		g.Go(func() error {
