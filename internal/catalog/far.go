@@ -34,7 +34,7 @@ const (
 	readAll    = 64               // of all
 	mostFailed = 4                // of them that may fail before the others are not tried
 	maxNote    = 4 << 20          // bytes of a note that is read
-	mostBuilt  = 1000             // wheels under one build key that are looked at
+	mostBuilt  = 100              // wheels under one build key that are looked at
 	// sidecarSettled is how long after it was first seen a sidecar has the content that its time and size stand for: stores tell
 	// times in seconds. sidecarOld is of what was changed long ago, whatever the clocks say.
 	sidecarSettled = 2 * time.Second
@@ -70,10 +70,10 @@ type place struct {
 	look func(context.Context) error
 
 	// Guarded by far.mu.
-	used     time.Time
-	at       *list.Element
-	weight   int
-	projects []dist.Name // of builds
+	used   time.Time
+	at     *list.Element
+	weight int
+	files  []string // of builds
 
 	// Guarded by Catalog.mu, of projects.
 	tick    uint64            // of the last listing that was taken, or of what was written later
@@ -129,7 +129,7 @@ func (c *Catalog) FreshNow(ctx context.Context, name dist.Name) error {
 }
 
 // FreshFile is Fresh for the project of a file, or of what lies beside one. Of a file that is held what is known may be a minute old: names
-// do not change their content.
+// do not change their content. That a file is not held is known as of now: another server may have told of it just before.
 func (c *Catalog) FreshFile(ctx context.Context, filename string) error {
 	if c.far == nil {
 		return nil
@@ -139,10 +139,17 @@ func (c *Catalog) FreshFile(ctx context.Context, filename string) error {
 		return nil
 	}
 	p := c.far.project(name)
-	if p != nil && c.File(filename) != nil {
-		return p.soon(ctx, p.look)
+	if p == nil {
+		return nil
 	}
-	return c.Fresh(ctx, name)
+	of, _, beside := splitSidecar(filename)
+	switch {
+	case !beside && c.File(filename) != nil:
+		return p.soon(ctx, p.look)
+	case beside && c.File(of) != nil:
+		return p.fresh(ctx, p.look)
+	}
+	return p.anew(ctx, p.look)
 }
 
 // FreshNames is Fresh for the names of all projects, which may be older where it takes long to list them.
@@ -153,21 +160,36 @@ func (c *Catalog) FreshNames(ctx context.Context) error {
 	return c.far.names.fresh(ctx, c.far.lookAtNames)
 }
 
-// FreshBuilds is Fresh for all that [Catalog.Builds] gives.
+// FreshBuilds is Fresh for all that [Catalog.Builds] gives. That there is nothing is known as of now.
 func (c *Catalog) FreshBuilds(ctx context.Context, from, key string) error {
 	r := c.far
 	if r == nil || !record.IsHash(from) || !record.IsHash(key) {
 		return nil
 	}
 	p := r.place(from+"/"+key, r.lookAtBuilds)
-	if err := p.fresh(ctx, p.look); err != nil {
+	look := p.fresh
+	if len(c.Builds(from, key)) == 0 {
+		look = p.anew
+	}
+	if err := look(ctx, p.look); err != nil {
 		return err
 	}
 	r.mu.Lock()
-	projects := p.projects
+	files := p.files
 	r.mu.Unlock()
-	for _, name := range projects {
-		if err := c.Fresh(ctx, name); err != nil {
+	lacking := make(map[dist.Name]bool) // whether a file of the project is not known
+	for _, filename := range files {
+		if name, ok := projectOf(filename); ok {
+			lacking[name] = lacking[name] || c.File(filename) == nil
+		}
+	}
+	for name, lacks := range lacking {
+		p := r.project(name)
+		look := p.fresh
+		if lacks {
+			look = p.anew
+		}
+		if err := look(ctx, p.look); err != nil {
 			return err
 		}
 	}
@@ -681,23 +703,19 @@ func (r *far) lookAtNames(ctx context.Context) error {
 
 // lookAtBuilds lists what was built of one source under one key.
 func (r *far) lookAtBuilds(ctx context.Context, p *place) error {
-	projects := make(map[dist.Name]bool)
+	var files []string
 	if r.derived != nil {
-		n := 0
 		for info, err := range r.derived.List(ctx, "builds/"+p.key+"/") {
 			if err != nil {
 				return err
 			}
-			if n++; n > mostBuilt {
+			if files = append(files, info.Key[strings.LastIndexByte(info.Key, '/')+1:]); len(files) == mostBuilt {
 				break
-			}
-			if name, ok := projectOf(info.Key[strings.LastIndexByte(info.Key, '/')+1:]); ok {
-				projects[name] = true
 			}
 		}
 	}
 	r.mu.Lock()
-	p.projects = slices.Sorted(maps.Keys(projects))
+	p.files = files
 	r.mu.Unlock()
 	r.shrink()
 	return nil

@@ -300,7 +300,6 @@ func TestFarBuild(t *testing.T) {
 		if r := b.do(http.MethodPut, "/p/"+name, body, "Content-Type", contentType); r.StatusCode != http.StatusCreated {
 			t.Fatalf("%d %s", r.StatusCode, text(t, r))
 		}
-		time.Sleep(1001 * time.Millisecond)
 		for _, s := range []*site{a, b} {
 			if status, answer := ask(s); status != http.StatusOK || len(answer.Files) != 1 || answer.Files[0].Filename != name {
 				t.Errorf("%d, %+v", status, answer)
