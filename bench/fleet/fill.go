@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,7 +22,7 @@ import (
 
 const (
 	perProject = 5
-	batch      = 200 // projects that are made in memory at a time
+	batch      = 20 // projects that are made in memory at a time
 )
 
 // pageProject is the name of a project of a bucket that is filled for pages.
@@ -49,14 +49,8 @@ func fillBatch(ctx context.Context, folder, temp string, first, end int) (err er
 	defer func() { err = errors.Join(err, c.Close()) }()
 	for i := first; i < end; i++ {
 		for v := range perProject {
-			w := wheeltest.Wheel{Name: pageProject(i), Version: fmt.Sprintf("1.%d", v), Summary: "One of many", RequiresPython: ">=3.8"}
-			u, err := c.Receive(w.Filename(), strings.NewReader(string(wheeltest.Build(w))))
-			if err != nil {
-				return err
-			}
-			_, err = u.Keep(ctx, catalog.From{})
-			u.Discard()
-			if err != nil {
+			w := newWheel(wheeltest.Wheel{Name: pageProject(i), Version: fmt.Sprintf("1.%d", v), Summary: "One of many", RequiresPython: ">=3.8"}, 100, "")
+			if err := keep(ctx, c, &w); err != nil {
 				return err
 			}
 		}
@@ -67,6 +61,16 @@ func fillBatch(ctx context.Context, folder, temp string, first, end int) (err er
 		}
 	}
 	return nil
+}
+
+func keep(ctx context.Context, c *catalog.Catalog, f *file) error {
+	u, err := c.Receive(f.name, bytes.NewReader(f.content))
+	if err != nil {
+		return err
+	}
+	defer u.Discard()
+	_, err = u.Keep(ctx, catalog.From{})
+	return err
 }
 
 func dump(ctx context.Context, objects *storetest.Memory, key, path string) error {

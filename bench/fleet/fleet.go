@@ -104,7 +104,7 @@ func (s *storage) newServer(o *options, dir string, so serverOptions) (p *proces
 	if s.gateway == nil {
 		command = append(command, filepath.Join(s.dir, "data"))
 	} else {
-		command = append(command, "--s3-endpoint", so.endpoint, "--cache-dir", so.cache, "--cache-size", "1GB")
+		command = append(command, "--s3-endpoint", so.endpoint, "--cache-dir", so.cache)
 		if o.redirect {
 			command = append(command, "--redirect")
 		}
