@@ -39,7 +39,7 @@ func (s *source) askPlans(p resolve.Problem) {
 // question is what a cache server is asked; nil: a plan would not help, or has left out what this run may want.
 func (s *source) question(p resolve.Problem) *index.PlanQuestion {
 	switch {
-	case len(s.caches) == 0, s.nested, s.NoDeps,
+	case len(s.caches) == 0, s.nested,
 		s.Describe,   // wants all of the metadata
 		s.verifies(), // believes pages of others
 		s.Resolution != Highest && s.Resolution != "",
@@ -48,7 +48,7 @@ func (s *source) question(p resolve.Problem) *index.PlanQuestion {
 		return nil
 	}
 	q := &index.PlanQuestion{
-		Requirements: lines(p.Requirements), Constraints: lines(p.Constraints), Prereleases: p.Prereleases,
+		Requirements: lines(p.Requirements), Constraints: lines(p.Constraints), Prereleases: p.Prereleases, NoDeps: s.NoDeps,
 		Python: s.python.Version, Markers: s.python.Markers, Target: s.python.Target,
 	}
 	if len(q.Requirements) == 0 {

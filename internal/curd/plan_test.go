@@ -175,10 +175,19 @@ func TestPlan(t *testing.T) {
 		t.Errorf("asked was %q", cache.asked)
 	}
 
+	alone := o
+	alone.Home, alone.NoDeps = t.TempDir(), true
+	if diff := cmp.Diff(obtained{Files: want.Files[:1]}, obtainFrom(t, py, alone, "app")); diff != "" {
+		t.Errorf("without what it needs (-want +got):\n%s", diff)
+	}
+	if cache.count("POST /plan") != 2 || cache.count("GET /p/") != 5 || len(cache.asked) != 7 {
+		t.Errorf("asked was %q", cache.asked)
+	}
+
 	// What a plan had does without a server, for all that it looked at.
 	o.Offline = true
 	want.Files = want.Files[1:3]
-	if diff := cmp.Diff(want, obtainFrom(t, py, o, "deep[more]")); diff != "" || len(cache.asked) != 5 {
+	if diff := cmp.Diff(want, obtainFrom(t, py, o, "deep[more]")); diff != "" || len(cache.asked) != 7 {
 		t.Errorf("offline (-want +got):\n%s", diff)
 	}
 	other := *py
@@ -210,7 +219,6 @@ func TestNoPlan(t *testing.T) {
 	defer stop()
 	py := testEnvironment(t).Python
 	all := map[string]func(o *Options){
-		"no deps":     func(o *Options) { o.NoDeps = true },
 		"lowest":      func(o *Options) { o.Resolution = Lowest },
 		"hashes":      func(o *Options) { o.Hashes = map[dist.Name][]string{"x": {"sha256:1"}} },
 		"a date":      func(o *Options) { o.ExcludeNewer = time.Now().Add(time.Hour) },
@@ -461,13 +469,14 @@ func TestPlanChangesNothing(t *testing.T) {
 		before.Server = httptest.NewServer(before)
 		defer before.Close()
 		lines := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b>=2", "c[x]", "d<3", "e==2", "f"}), 1, 3, rapid.ID).Draw(t, "asked")
+		noDeps := rapid.IntRange(0, 3).Draw(t, "alone") == 0
 		run := func(c *counted) obtained {
 			home, err := os.MkdirTemp("", "curd-plan-home-")
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer os.RemoveAll(home)
-			o := Options{Home: home, Caches: []string{c.URL}, Indexes: []NamedIndex{{URL: public.URL + "/simple/"}}, DryRun: true}
+			o := Options{Home: home, Caches: []string{c.URL}, Indexes: []NamedIndex{{URL: public.URL + "/simple/"}}, DryRun: true, NoDeps: noDeps}
 			got := obtainFrom(t, py, o, lines...)
 			got.Err = strings.ReplaceAll(got.Err, c.URL, "CACHE")
 			return got

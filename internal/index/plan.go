@@ -34,6 +34,7 @@ type PlanQuestion struct {
 	Requirements []string           `json:"requirements"`          // PEP 508, none with a URL
 	Constraints  []string           `json:"constraints,omitempty"` // likewise
 	Prereleases  bool               `json:"prereleases,omitempty"` // all are admitted
+	NoDeps       bool               `json:"no_deps,omitempty"`     // what the requirements need themselves is left out
 	Python       version.Version    `json:"python"`                // that Requires-Python is held against
 	Markers      marker.Environment `json:"markers"`
 	Target       tag.Target         `json:"target"` // for which wheels are

@@ -157,6 +157,9 @@ func (s *source) Requires(ctx context.Context, f dist.File) ([]requirement.Requi
 		n.all, n.err = s.readNeeds(ctx, p, f)
 		p.needs[f.Filename] = n
 	}
+	if s.question.NoDeps {
+		return nil, n.err
+	}
 	return s.met(ctx, n.all), n.err
 }
 

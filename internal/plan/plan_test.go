@@ -106,11 +106,15 @@ func makePlan(t *testing.T, ctx context.Context, w *world, lines ...string) (*in
 		}
 		requirements = append(requirements, r)
 	}
-	q := &index.PlanQuestion{
+	return Make(ctx, question(), requirements, nil, w)
+}
+
+// question is one without requirements.
+func question() *index.PlanQuestion {
+	return &index.PlanQuestion{
 		Python: version.MustParse("3.11.7"), Markers: marker.Environment{"python_version": "3.11", "sys_platform": "linux"},
 		Target: tag.Target{Implementation: "cpython", Version: [2]int{3, 11}, OS: "linux", Arch: "x86_64", Glibc: &[2]int{2, 31}},
 	}
-	return Make(ctx, q, requirements, nil, w)
 }
 
 // files gives the names on a plan's page.
@@ -165,6 +169,21 @@ leaf-2.0-py3-none-any.whl python=>=3.12
 				t.Errorf("metadata of %s: %s", file, text)
 			}
 		}
+	}
+}
+
+// TestMakeNoDeps: what is not asked for is not looked at.
+func TestMakeNoDeps(t *testing.T) {
+	w := build(t, "app-1.0-py3-none-any.whl: lib\napp-0.5-py3-none-any.whl\nlib-1.0-py3-none-any.whl")
+	app, err := requirement.Parse("app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := question()
+	q.NoDeps = true
+	p, whole := Make(t.Context(), q, []requirement.Requirement{app}, nil, w)
+	if !whole || len(p.Projects) != 1 || len(p.Projects[0].Metadata) != 1 || !slices.Equal(p.Chosen, []string{"app-1.0-py3-none-any.whl"}) || !slices.Equal(w.asked, []dist.Name{"app"}) {
+		t.Errorf("%+v, %v; asked are %q", p, whole, w.asked)
 	}
 }
 
