@@ -52,10 +52,10 @@ func (o *scopeOptions) issuers(policy *auth.Policy, log *slog.Logger) (err error
 	return nil
 }
 
-// scopes are those below what is held in a folder.
-func (o *options) scopes(held *catalog.Catalog, folder *disk.Store, notes *audit.Log, log *slog.Logger) *catalog.Scopes {
+// scopes are those below main, in main's folder.
+func (o *options) scopes(main *catalog.View, folder *disk.Store, notes *audit.Log, log *slog.Logger) *catalog.Scopes {
 	return catalog.NewScopes(catalog.ScopesConfig{
-		Main: held, Folder: folder, Log: log, MaxSize: int64(o.scopeMaxSize), Keep: o.scopeKeep, Sweep: o.sweep,
+		Main: main, Folder: folder, Log: log, MaxSize: int64(o.scopeMaxSize), Keep: o.scopeKeep, Sweep: o.sweep,
 		Removed: noteRemovals(notes, "", log),
 	})
 }

@@ -65,7 +65,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	defer func() { err = cmp.Or(err, held.Close()) }()
 
 	if holding.folder != nil {
-		config.Scopes = o.scopes(held, holding.folder, config.Audit, log)
+		config.Scopes = o.scopes(catalog.NewView(held), holding.folder, config.Audit, log)
 		defer config.Scopes.Close()
 	}
 

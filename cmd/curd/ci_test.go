@@ -45,7 +45,7 @@ may = "upload"
 	ts.Check(err)
 	held, err := catalog.Open(context.Background(), catalog.Config{Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir)})
 	ts.Check(err)
-	scopes := catalog.NewScopes(catalog.ScopesConfig{Main: held, Folder: folder})
+	scopes := catalog.NewScopes(catalog.ScopesConfig{Main: catalog.NewView(held), Folder: folder})
 	h := httptest.NewServer(server.New(server.Config{Catalog: held, Scopes: scopes, Policy: auth.Policy{CI: ci}}))
 	ts.Defer(func() {
 		h.Close()

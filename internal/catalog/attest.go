@@ -81,7 +81,7 @@ func sameFile(a, b string) bool {
 // that the scope above holds nothing is added from below.
 func (u *Upload) KeepAttestations(ctx context.Context, attestations []byte) error {
 	c, key := u.catalog, u.Filename+AttestationsSuffix
-	if u.above != nil && u.above.File(u.Filename) != nil {
+	if u.view.fileAbove(u.Filename) != nil {
 		return nil
 	}
 	err := c.store.Create(ctx, key, bytes.NewReader(attestations), int64(len(attestations)))

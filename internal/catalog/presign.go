@@ -29,7 +29,7 @@ func (c *Catalog) Presign(ctx context.Context, filename string, ttl time.Duratio
 // Presign is [Catalog.Presign].
 func (v *View) Presign(ctx context.Context, filename string, ttl time.Duration) (string, error) {
 	if c := v.holder(filename); c != nil {
-		return c.Presign(ctx, filename, ttl)
+		return v.nearest(c, filename).Presign(ctx, filename, ttl)
 	}
-	return "", v.quarantined(filename)
+	return "", v.refused(filename)
 }

@@ -26,7 +26,7 @@ var ErrBusy = errors.New("too many scopes are in use at once; try again in a mom
 
 // ScopesConfig says what scopes there may be.
 type ScopesConfig struct {
-	Main   *Catalog
+	Main   *View       // what lies above all of them
 	Folder *disk.Store // main's, which has those of scopes
 	Log    *slog.Logger
 	// MaxSize is how many bytes each may hold; zero is no bound.
@@ -45,8 +45,6 @@ type ScopesConfig struct {
 // did for five minutes; 64 are open at once at most. Make it with [NewScopes]; it is safe for concurrent use.
 type Scopes struct {
 	ScopesConfig
-	main *View
-
 	mu   sync.Mutex
 	open map[string]*openScope
 	work sync.WaitGroup
@@ -69,7 +67,7 @@ type openScope struct {
 func NewScopes(config ScopesConfig) *Scopes {
 	config.Log = cmp.Or(config.Log, slog.New(slog.DiscardHandler))
 	config.most = cmp.Or(config.most, mostScopes)
-	return &Scopes{ScopesConfig: config, main: NewView(config.Main, nil), open: make(map[string]*openScope)}
+	return &Scopes{ScopesConfig: config, open: make(map[string]*openScope)}
 }
 
 // View gives what those of a scope see, until release is called. A scope that is not there looks like main; for
@@ -82,7 +80,7 @@ func (s *Scopes) View(name string, upload bool) (view *View, release func(), err
 	fi, err := os.Lstat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !upload:
-		return s.main, func() {}, nil
+		return s.Main, func() {}, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, nil, err
 	}
@@ -199,7 +197,7 @@ func (s *Scopes) openScope(name, dir string, x *openScope) error {
 		stop()
 		return errors.Join(err, folder.Close())
 	}
-	x.view = NewView(s.Main, held)
+	x.view = s.Main.Lay(held)
 	ran := make(chan struct{})
 	go func() {
 		defer close(ran)

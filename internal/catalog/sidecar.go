@@ -295,11 +295,8 @@ func (c *Catalog) Status(name dist.Name) (status, reason string) {
 	return "", ""
 }
 
-// takes tells whether a project takes new files. A nil catalog says nothing against it.
+// takes tells whether a project takes new files.
 func (c *Catalog) takes(name dist.Name) error {
-	if c == nil {
-		return nil
-	}
 	status, reason := c.Status(name)
 	if status != Archived && status != Quarantined {
 		return nil

@@ -125,7 +125,7 @@ func TestTarballs(t *testing.T) {
 	if err := keep(t, own, below, belowContent, From{}); err != nil {
 		t.Fatal(err)
 	}
-	view := NewView(c, own)
+	view := NewView(c).Lay(own)
 	if r, f, err := view.Tarball(t.Context(), uploaded); err != nil || f.SHA256 != sum(content) {
 		t.Errorf("through a scope: %v", err)
 	} else {

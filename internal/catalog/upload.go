@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,8 +43,8 @@ type Upload struct {
 	Record, Signature []byte
 
 	catalog *Catalog
-	above   *Catalog // of the scope above, whose names and statuses count more; nil: none
-	copied  bool     // from another catalog, which decided whether it may come: see [Copy]
+	view    *View // what lies above in it counts more; nil: nothing does
+	copied  bool  // from another catalog, which decided whether it may come: see [Copy]
 	spooled *os.File
 }
 
@@ -109,19 +110,22 @@ func (u *Upload) Discard() {
 // which there is no room a *QuotaError.
 func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) {
 	c := u.catalog
-	for _, holder := range []*Catalog{u.above, c} {
-		held, err := holder.stillHeld(ctx, u.Filename)
-		if err != nil {
+	above, err := u.view.heldAbove(ctx, u.Filename)
+	if above != nil {
+		if err := cmp.Or(u.allowed(above.Name), u.compare(ctx, above, from.User)); err != nil || !u.view.second {
 			return false, err
 		}
-		if held == nil {
-			continue
-		}
-		if err := u.allowed(held.Name); err != nil {
-			return false, err
-		}
-		switch err := u.compare(ctx, held, from.User); {
-		case err != nil || holder != c || u.Record == nil:
+	}
+	if err != nil {
+		return false, err
+	}
+	held, err := c.stillHeld(ctx, u.Filename)
+	if err != nil {
+		return false, err
+	}
+	if held != nil {
+		switch err := cmp.Or(u.allowed(held.Name), u.compare(ctx, held, from.User)); {
+		case err != nil || u.Record == nil:
 			return false, err
 		case held.Build == nil:
 			return false, u.keepRecord(ctx) // which a crash left out
@@ -130,11 +134,14 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 		}
 		return false, nil
 	}
+	if above != nil {
+		return false, nil
+	}
 	f, metadata, err := check(u.spooled, u.Size, u.Filename)
 	if err != nil {
 		return false, err
 	}
-	if err := errors.Join(u.above.takes(f.Name), c.takes(f.Name), u.allowed(f.Name)); err != nil && !u.copied {
+	if err := errors.Join(u.view.takesAbove(f.Name), c.takes(f.Name), u.allowed(f.Name)); err != nil && !u.copied {
 		return false, err
 	}
 	if _, err := u.spooled.Seek(0, io.SeekStart); err != nil {
@@ -203,11 +210,8 @@ func (u *Upload) noteAhead(f *File, from From) (noted stamp, err error) {
 	return f.stamp(), nil
 }
 
-// stillHeld gives a file that is held and lies in the store as it did; nil where there is none. A nil catalog holds nothing.
+// stillHeld gives a file that is held and lies in the store as it did; nil where there is none.
 func (c *Catalog) stillHeld(ctx context.Context, filename string) (*File, error) {
-	if c == nil {
-		return nil, nil
-	}
 	if c.far != nil {
 		return c.far.heldNow(ctx, filename)
 	}

@@ -39,7 +39,7 @@ func openScopes(t testing.TB, config ScopesConfig) (*Scopes, *Catalog, *disk.Sto
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.Main, config.Folder = main, folder
+	config.Main, config.Folder = NewView(main), folder
 	s := NewScopes(config)
 	t.Cleanup(func() { s.Close(); main.Close(); folder.Close() })
 	return s, main, folder
@@ -47,7 +47,7 @@ func openScopes(t testing.TB, config ScopesConfig) (*Scopes, *Catalog, *disk.Sto
 
 // uploadInto uploads into a scope, "" is main.
 func uploadInto(ctx context.Context, s *Scopes, scope, filename string, content []byte) (created bool, err error) {
-	view, release := s.main, func() {}
+	view, release := s.Main, func() {}
 	if scope != "" {
 		if view, release, err = s.View(scope, true); err != nil {
 			return false, err

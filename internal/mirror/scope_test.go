@@ -25,7 +25,7 @@ func TestScopes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scopes := catalog.NewScopes(catalog.ScopesConfig{Main: s.catalog, Folder: folder})
+	scopes := catalog.NewScopes(catalog.ScopesConfig{Main: catalog.NewView(s.catalog), Folder: folder})
 	t.Cleanup(func() { scopes.Close(); folder.Close() })
 	tokens := filepath.Join(t.TempDir(), "tokens.json")
 	secret, _, err := auth.CreateToken(t.Context(), livefile.Path(tokens), auth.Token{User: "ci", Scope: auth.ScopeUpload, In: "pr-1"})

@@ -70,6 +70,7 @@ const (
 // Config says what to serve.
 type Config struct {
 	Catalog   *catalog.Catalog
+	View      *catalog.View   // what those of main see; nil is what Catalog holds
 	Scopes    *catalog.Scopes // below what Catalog holds; nil: who is bound to one may do nothing
 	Mirror    *mirror.Mirror  // nil mirrors nothing
 	Policy    auth.Policy     // the zero value lets everybody do everything
@@ -182,7 +183,7 @@ func New(config Config) *Server {
 	s.metrics = newMetrics(s, config.Version)
 	s.metricsHandler = handlerOnce(s)
 	s.immutable, s.pageControl = []string{forEver}, eachTime
-	s.main = newShelf(s, catalog.NewView(config.Catalog, nil), "", memoryLimit)
+	s.main = newShelf(s, cmp.Or(config.View, catalog.NewView(config.Catalog)), "", memoryLimit)
 	s.shelves.scopes = config.Scopes
 	s.simplePage = direct{s.allow(auth.Read, (*shelf).simpleProject), s.metrics.route("/simple/{project}")}
 	s.file = direct{s.allow(auth.Read, (*shelf).getFile), s.metrics.route("/p/{file}")}

@@ -109,7 +109,7 @@ func newSite(t testing.TB, o options, wheels ...wheeltest.Wheel) *site {
 	}
 	server := Config{Catalog: held, Policy: policy, MaxUpload: o.maxUpload, Log: log}
 	if o.scopes {
-		server.Scopes = catalog.NewScopes(catalog.ScopesConfig{Main: held, Folder: folder, Log: log})
+		server.Scopes = catalog.NewScopes(catalog.ScopesConfig{Main: catalog.NewView(held), Folder: folder, Log: log})
 		t.Cleanup(server.Scopes.Close)
 	}
 	if o.configure != nil {
