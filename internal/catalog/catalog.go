@@ -53,7 +53,13 @@ type Config struct {
 	State string // folder for what is derived; "" keeps nothing
 	// Derived is where servers of one [store.Noter] share what is derived, under metadata/, builds/ and evidence/; nil: they do not.
 	Derived store.Store
-	Log     *slog.Logger // nil is silent
+	// Shared is where they tell each other what they count, in census.json and under uses/; nil: they do not.
+	Shared store.Versioned
+	// Turn tells whether it is for this server to count what all of them hold, to sweep and to evict; nil: it never is.
+	Turn func() bool
+	// Server is this one's name among them, lower-case letters and digits; "" tells nobody what was used here.
+	Server string
+	Log    *slog.Logger // nil is silent
 	// Patience is how long Open may read files that are new to it. Those that it
 	// did not come to are read by Run. Zero is 3 s, below zero is not at all.
 	Patience time.Duration
@@ -102,6 +108,8 @@ type Stats struct {
 	Projects, Files int
 	Bytes           int64 // of the files
 	TarballBytes    int64 // of tarballs besides
+	// Counted is when that was, by the store's clock, of what is too far away to be counted whenever somebody asks. Zero: it is so now.
+	Counted time.Time
 }
 
 // Catalog is what a server holds. Make one with [Open]; it is safe for concurrent use.
@@ -271,13 +279,19 @@ func (c *Catalog) File(filename string) *File {
 	return c.files[filename]
 }
 
-// Stats counts what is held; of what is far away that is what this server remembers, but for projects, which are as many as there are
-// names.
+// Stats counts what is held. Of what is far away that is what was counted last, or what this server remembers where nothing was; but
+// projects are as many as there are names.
 func (c *Catalog) Stats() Stats {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	stats := Stats{Projects: len(c.projects), Files: len(c.files), Bytes: c.bytes, TarballBytes: c.tarballs.bytes}
-	if c.far != nil && c.far.names.known() {
+	if c.far == nil {
+		return stats
+	}
+	if x := c.far.counted.last.Load(); x != nil {
+		stats = Stats{x.Projects, x.Files, x.Bytes, x.TarballBytes, x.Time}
+	}
+	if c.far.names.known() {
 		stats.Projects = len(c.names)
 	}
 	return stats

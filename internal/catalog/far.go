@@ -24,6 +24,7 @@ import (
 	"curdling/internal/dist"
 	"curdling/internal/record"
 	"curdling/internal/store"
+	"curdling/internal/store/bucket"
 	"curdling/internal/wheel"
 )
 
@@ -49,7 +50,16 @@ const (
 type far struct {
 	c       *Catalog
 	store   store.Noter
-	derived store.Store // nil: nothing derived is shared
+	derived store.Store     // nil: nothing derived is shared
+	shared  store.Versioned // nil: nothing is counted together
+	walked  *bucket.Store   // the same as store, where all of it can be walked over; else nil
+	turn    func() bool     // nil: never
+	server  string
+	counted counted
+	uses    farUses
+	// hopeless is until when nothing is evicted, as that did not help; for who does.
+	hopeless time.Time
+
 	most    int
 	looks   *looks
 	reading chan struct{} // a token for each file that is read
@@ -98,6 +108,8 @@ func newFar(c *Catalog, notes store.Noter, config Config) *far {
 		places: make(map[string]*place), recent: list.New(),
 	}
 	r.names.looks, r.names.lazy = r.looks, 20
+	r.walked, _ = notes.(*bucket.Store)
+	r.shared, r.turn, r.server = config.Shared, config.Turn, config.Server
 	return r
 }
 
@@ -860,6 +872,9 @@ func (r *far) keep(ctx context.Context, u *Upload, f *File, metadata []byte, fro
 	c.take([]*File{f})
 	c.tarballs.want(c.files[u.Filename])
 	r.weigh(p)
+	if c.files[f.Filename].expendable() == "" {
+		r.counted.since.Add(f.Size)
+	}
 	return true, nil
 }
 
@@ -950,9 +965,15 @@ func (r *far) keepEvidence(ctx context.Context, u *Upload, e Evidence, about []b
 
 // runFar looks after what a catalog has of a store far away, until ctx is done.
 func (c *Catalog) runFar(ctx context.Context) error {
-	var making sync.WaitGroup
-	defer making.Wait()
-	making.Go(func() { c.makeTarballs(ctx) })
+	var working sync.WaitGroup
+	defer working.Wait()
+	working.Go(func() { c.makeTarballs(ctx) })
+	if r := c.far; r.shared != nil {
+		working.Go(func() { r.followCensus(ctx) })
+		if r.turn != nil && r.walked != nil && c.sweep > 0 {
+			working.Go(func() { r.takeTurns(ctx) })
+		}
+	}
 	prune := time.NewTicker(24 * time.Hour)
 	defer prune.Stop()
 	for {

@@ -62,23 +62,27 @@ type Candidate struct {
 	worth    float64
 }
 
-// candidate judges a file. What it is worth to keep is the time to have it again,
-// weighed by its uses, for its size and for how long nobody asked for it. The
-// caller holds mu.
+// candidate judges a file. The caller holds mu.
 func (c *Catalog) candidate(f *File, why Why, now time.Time) Candidate {
 	x := Candidate{File: f, Why: why, LastUsed: f.ModTime}
 	if u := c.uses[f.Filename]; u != nil && u.count.Load() > 0 {
 		x.Uses = u.count.Load()
 		x.LastUsed = time.Unix(u.last.Load(), 0).UTC()
 	}
+	x.judge(now)
+	return x
+}
+
+// judge finds what a file is worth to keep: the time to have it again, weighed by its uses, for its size and for how
+// long nobody asked for it.
+func (x *Candidate) judge(now time.Time) {
 	const perSecond = 10e6 // bytes that an upstream is taken to send
-	again := 1 + float64(f.Size)/perSecond
-	if why == Rebuild {
-		again = f.Build.Time.Seconds()
+	again := 1 + float64(x.Size)/perSecond
+	if x.Why == Rebuild {
+		again = x.Build.Time.Seconds()
 	}
 	days := 1 + max(0, now.Sub(x.LastUsed).Hours()/24)
-	x.worth = again * float64(1+x.Uses) / days / float64(max(f.Size, 1))
-	return x
+	x.worth = again * float64(1+x.Uses) / days / float64(max(x.Size, 1))
 }
 
 // Evictable gives the files that would go for size bytes to be held at most, in
@@ -145,6 +149,9 @@ func (c *Catalog) Evict(ctx context.Context, x Candidate) error {
 // reserve makes room for a file that is about to come. The room is given back
 // by release, when the file is counted or did not come.
 func (c *Catalog) reserve(ctx context.Context, filename string, size int64) (release func(), err error) {
+	if c.far != nil {
+		return func() {}, c.far.reserve(filename, size)
+	}
 	if c.maxSize == 0 {
 		return func() {}, nil
 	}
@@ -182,7 +189,7 @@ func (c *Catalog) shrink(ctx context.Context, size int64) error {
 
 // enforce evicts where files that came by hand took too much room.
 func (c *Catalog) enforce(ctx context.Context) {
-	if held := c.Stats(); c.maxSize == 0 || held.Bytes+held.TarballBytes <= c.maxSize {
+	if held := c.Stats(); c.maxSize == 0 || c.far != nil || held.Bytes+held.TarballBytes <= c.maxSize {
 		return
 	}
 	c.evicting.Lock()

@@ -334,6 +334,10 @@ func (c *Catalog) nextWanted() *File {
 
 // roomForTarball tells whether nothing must go for a tarball. The caller holds mu.
 func (c *Catalog) roomForTarball(f *File) bool {
+	if c.far != nil {
+		last := c.far.counted.last.Load()
+		return c.maxSize == 0 || last == nil || last.held()+f.Size <= c.maxSize-c.maxSize/slack
+	}
 	return c.maxSize == 0 || c.bytes+c.tarballs.bytes+c.reserved.Load()+f.Size <= c.maxSize-c.maxSize/slack
 }
 

@@ -23,6 +23,10 @@ type uses struct {
 
 // used notes that a file is opened.
 func (c *Catalog) used(filename string) {
+	if c.far != nil {
+		c.far.uses.note(filename, time.Now())
+		return
+	}
 	c.mu.RLock()
 	u := c.uses[filename]
 	c.mu.RUnlock()

@@ -237,7 +237,8 @@ func (v *View) Stats() Stats {
 	stats.Projects = len(names)
 	if !v.second {
 		above := v.above.Stats()
-		stats.Files, stats.Bytes, stats.TarballBytes = above.Files+stats.Files, above.Bytes+stats.Bytes, above.TarballBytes
+		stats.Files, stats.Bytes = above.Files+stats.Files, above.Bytes+stats.Bytes
+		stats.TarballBytes, stats.Counted = above.TarballBytes, above.Counted
 	}
 	return stats
 }

@@ -39,7 +39,7 @@ import (
 
 // Raw is the object store below.
 type Raw interface {
-	store.Store
+	store.Versioned
 	store.Stater
 	store.Swapper
 	store.Folders
@@ -366,20 +366,15 @@ func (s *Store) Remove(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	var f file
-	if p.file {
-		if _, f, err = s.claim(ctx, p); err != nil && !errors.Is(err, errBroken) {
-			return err
-		}
+	if !p.file {
+		s.known.forget(p)
+		return s.raw.Remove(ctx, p.object())
 	}
-	if err := s.raw.Remove(ctx, p.object()); err != nil {
+	c, err := s.versioned(ctx, p)
+	if err != nil && !errors.Is(err, errBroken) {
 		return err
 	}
-	s.known.forget(p)
-	if f.object != "" {
-		s.drop(ctx, f)
-	}
-	return nil
+	return s.RemoveClaimed(ctx, c)
 }
 
 // Swap changes what lies beside a file. A distribution file never changes.

@@ -157,6 +157,7 @@ func (s *Store) examine(ctx context.Context, p place, l *listing) (file, error) 
 
 // listing is what lies in a group's folder of the raw store.
 type listing struct {
+	keys   int
 	claims []listed
 	beside []listed
 	bytes  map[string][]store.Info // by the name of the file, with the raw store's key
@@ -167,31 +168,38 @@ type listed struct {
 	store.Info
 }
 
-// listing lists a group's folder. What is not ours is left out.
+func newListing() *listing { return &listing{bytes: make(map[string][]store.Info)} }
+
+// listing lists a group's folder.
 func (s *Store) listing(ctx context.Context, name string) (*listing, error) {
 	folder := root + name + "/"
-	l := &listing{bytes: make(map[string][]store.Info)}
+	l := newListing()
 	for info, err := range s.raw.List(ctx, folder) {
 		if err != nil {
 			return nil, err
 		}
-		rest := strings.TrimPrefix(info.Key, folder)
-		if strings.Contains(rest, "/") {
-			if file, ok := splitBytes(rest); ok {
-				l.bytes[file] = append(l.bytes[file], info)
-			}
-			continue
-		}
-		p, err := placeOf(rest)
-		switch {
-		case err != nil || p.group != name:
-		case p.file:
-			l.claims = append(l.claims, listed{p, info})
-		default:
-			l.beside = append(l.beside, listed{p, info})
-		}
+		l.add(name, strings.TrimPrefix(info.Key, folder), info)
 	}
 	return l, nil
+}
+
+// add notes what lies in the folder of a group as rest. What is not ours is left out.
+func (l *listing) add(group, rest string, info store.Info) {
+	l.keys++
+	if strings.Contains(rest, "/") {
+		if file, ok := splitBytes(rest); ok {
+			l.bytes[file] = append(l.bytes[file], info)
+		}
+		return
+	}
+	p, err := placeOf(rest)
+	switch {
+	case err != nil || p.group != group:
+	case p.file:
+		l.claims = append(l.claims, listed{p, info})
+	default:
+		l.beside = append(l.beside, listed{p, info})
+	}
 }
 
 // has tells whether the bytes were listed that a claim names.

@@ -18,6 +18,7 @@ type place struct {
 	key    string
 	file   bool   // it is a distribution file's
 	sha256 string // of a tarball, by its name
+	wheel  string // that a tarball is of
 }
 
 // maxEndings is how many endings come after a file's name at the most: .<of>-<sha256>.tar.zst.
@@ -44,7 +45,7 @@ func placeOf(key string) (place, error) {
 		if f, err := dist.ParseFilename(of, ""); err == nil {
 			p := place{group: string(f.Name), key: key}
 			if own, ok := strings.CutSuffix(key[dot+1:], ".tar.zst"); ok && isSHA256(own[strings.LastIndexByte(own, '-')+1:]) {
-				p.sha256 = own[strings.LastIndexByte(own, '-')+1:]
+				p.sha256, p.wheel = own[strings.LastIndexByte(own, '-')+1:], of
 			}
 			return p, nil
 		}

@@ -22,13 +22,13 @@ func (s *Store) Quarantine(ctx context.Context, key, reason string) error {
 	if err != nil {
 		return err
 	}
-	aside, f := quarantine+p.group+"/"+rand.Text()+"/"+key, file{}
+	aside, c := quarantine+p.group+"/"+rand.Text()+"/"+key, Claim{}
 	if p.file {
-		if _, f, err = s.claim(ctx, p); err != nil && !errors.Is(err, errBroken) {
+		if c, err = s.versioned(ctx, p); err != nil && !errors.Is(err, errBroken) {
 			return err
 		}
 		if err == nil {
-			aside = quarantine + strings.TrimPrefix(f.object, root)
+			aside = quarantine + strings.TrimPrefix(c.object, root)
 		}
 	}
 	text := key + ": " + reason + "\n"
@@ -36,17 +36,17 @@ func (s *Store) Quarantine(ctx context.Context, key, reason string) error {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := s.raw.Remove(ctx, p.object()); err != nil {
-		return err
+	if !p.file {
+		s.known.forget(p)
+		return s.raw.Remove(ctx, p.object())
 	}
-	s.known.forget(p)
-	return nil
+	return s.unclaim(ctx, p, c)
 }
 
 // Swept is what a sweep found.
 type Swept struct {
 	Groups  int      // that were looked at
-	Removed int      // objects that no claim named
+	Removed int      // objects: bytes that no claim named, and tarballs of files that are gone
 	Bytes   int64    // of these
 	Broken  []string // files whose claim is there, and whose bytes are not, or that cannot be read; they are not held
 }
@@ -93,7 +93,15 @@ func (s *Store) sweep(ctx context.Context, name string, before time.Time, swept 
 	if err != nil {
 		return err
 	}
+	return s.sweepListing(ctx, name, l, before, swept)
+}
+
+// sweepListing is sweep of what was listed just now.
+func (s *Store) sweepListing(ctx context.Context, name string, l *listing, before time.Time, swept *Swept) error {
 	swept.Groups++
+	if err := s.sweepTarballs(ctx, l, before, swept); err != nil {
+		return err
+	}
 	for _, c := range l.claims {
 		if len(l.bytes[c.place.key]) == 1 {
 			delete(l.bytes, c.place.key) // nothing there is too many
