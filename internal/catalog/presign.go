@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"curdling/internal/store"
@@ -16,20 +17,46 @@ func (c *Catalog) Presign(ctx context.Context, filename string, ttl time.Duratio
 	if err != nil {
 		return "", err
 	}
+	return c.presign(ctx, f, filename, ttl)
+}
+
+// PresignTarball is Presign for the tarball of a wheel.
+func (c *Catalog) PresignTarball(ctx context.Context, filename string, ttl time.Duration) (string, error) {
+	f, err := c.Offered(filename)
+	switch {
+	case err != nil:
+		return "", err
+	case f.Tarball.SHA256 == "":
+		return "", fmt.Errorf("%s has no tarball: %w", filename, fs.ErrNotExist)
+	case c.far == nil:
+		return "", fmt.Errorf("%s: its tarball lies on this machine: %w", filename, errors.ErrUnsupported)
+	}
+	return c.presign(ctx, f, tarballKey(f, f.Tarball), ttl)
+}
+
+func (c *Catalog) presign(ctx context.Context, f *File, key string, ttl time.Duration) (string, error) {
 	s, ok := c.store.(store.Presigner)
 	if !ok {
-		return "", fmt.Errorf("%s: no URL of the store's: %w", filename, errors.ErrUnsupported)
+		return "", fmt.Errorf("%s: no URL of the store's: %w", key, errors.ErrUnsupported)
 	}
 	if f.expendable() != "" {
-		c.used(filename)
+		c.used(f.Filename)
 	}
-	return s.Presign(ctx, filename, ttl)
+	return s.Presign(ctx, key, ttl)
 }
 
 // Presign is [Catalog.Presign].
 func (v *View) Presign(ctx context.Context, filename string, ttl time.Duration) (string, error) {
 	if c := v.holder(filename); c != nil {
 		return v.nearest(c, filename).Presign(ctx, filename, ttl)
+	}
+	return "", v.refused(filename)
+}
+
+// PresignTarball is [Catalog.PresignTarball].
+func (v *View) PresignTarball(ctx context.Context, filename string, ttl time.Duration) (string, error) {
+	if c := v.holder(filename); c != nil {
+		return c.PresignTarball(ctx, filename, ttl)
 	}
 	return "", v.refused(filename)
 }

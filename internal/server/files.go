@@ -82,7 +82,7 @@ func (s *shelf) sendFile(w *response, r *http.Request, filename string) error {
 		return err
 	}
 	if f.Size > smallFile {
-		if s.sendAway(w, r, f) {
+		if s.sendAway(w, r, f, false) {
 			return nil
 		}
 		w.Header()["Cache-Control"] = s.immutable
@@ -184,6 +184,10 @@ func (s *shelf) sendKnown(w *response, r *http.Request, filename string) (sent b
 func (s *shelf) getTarball(w *response, r *http.Request, filename string) error {
 	if err := s.catalog.FreshFile(r.Context(), filename); err != nil {
 		return err
+	}
+	if f, err := s.catalog.Offered(filename); err == nil && s.sendAway(w, r, f, true) {
+		s.count(w, r, nil)
+		return nil
 	}
 	content, f, err := s.catalog.Tarball(r.Context(), filename)
 	if err != nil {

@@ -17,21 +17,25 @@ const (
 	redirectUse  = redirectTime / 2
 )
 
-var redirectControl = []string{"private, max-age=" + strconv.Itoa(int(redirectUse.Seconds()))}
+var redirectControl = "private, max-age=" + strconv.Itoa(int(redirectUse.Seconds()))
 
-// sendAway sends who asks for a large file, or a part of it, to the store. Where that cannot be, it does nothing: the server
-// sends the file itself, as it does what is asked for on a condition.
-func (s *shelf) sendAway(w *response, r *http.Request, f *catalog.File) bool {
-	if !s.redirect || r.Method != http.MethodGet || f.Size < redirectFrom || headerOf(r, "If-None-Match") != "" {
+// sendAway sends who asks for a large file, or a part of it, to the store. Where that cannot be, it
+// does nothing: the server sends the file itself, as it answers what is asked for on a condition.
+func (s *shelf) sendAway(w *response, r *http.Request, f *catalog.File, tarball bool) bool {
+	size, presign, control := f.Size, s.catalog.Presign, redirectControl
+	if tarball { // which may become another one
+		size, presign, control = f.Tarball.Size, s.catalog.PresignTarball, "no-store"
+	}
+	if !s.redirect || r.Method != http.MethodGet || size < redirectFrom || headerOf(r, "If-None-Match") != "" {
 		return false
 	}
-	u, err := s.catalog.Presign(r.Context(), f.Filename, redirectTime)
+	u, err := presign(r.Context(), f.Filename, redirectTime)
 	if err != nil {
 		return false
 	}
 	h := w.Header()
 	h["Location"] = []string{u}
-	h["Cache-Control"] = redirectControl
+	h["Cache-Control"] = []string{control}
 	w.WriteHeader(http.StatusTemporaryRedirect)
 	return true
 }

@@ -232,7 +232,11 @@ func (s *Store) Presign(ctx context.Context, key string, ttl time.Duration) (str
 	if !ok {
 		return "", fmt.Errorf("%s: no URL: %w", key, errors.ErrUnsupported)
 	}
-	object, _, err := s.Place(ctx, key)
+	p, err := placeOf(key)
+	object := p.object()
+	if err == nil && p.file {
+		object, _, err = s.Place(ctx, key)
+	}
 	if err != nil {
 		return "", err
 	}
