@@ -92,6 +92,8 @@ type File struct {
 	From      From      // its UploadTime is the one above
 	// Build is what the record beside a wheel says that was built of a source; nil where there is none.
 	Build *Build
+
+	second bool // a second level holds it, too
 }
 
 // From tells where a file came from. The zero value is of files that somebody
@@ -136,6 +138,7 @@ type Catalog struct {
 	collecting sync.Mutex // evidence
 
 	mu         sync.RWMutex
+	changed    func(dist.Name) // is told, with mu held, of projects to which something came; may be nil
 	files      map[string]*File
 	sidecars   map[string]*sidecar // by key
 	builds     map[buildKey][]*Build
@@ -368,6 +371,9 @@ func (c *Catalog) take(files []*File) {
 	for name, added := range byProject {
 		c.listed(name, true)
 		c.projects[name] = c.marked(c.projects[name].with(name, added))
+		if c.changed != nil {
+			c.changed(name)
+		}
 	}
 }
 

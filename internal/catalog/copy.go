@@ -49,17 +49,22 @@ type Copied struct {
 // was known to be is left. Each comes whole or not at all, so that a Copy that was stopped goes on with the next one; of what is there by then it reads
 // nothing. Servers may go on with both: what comes while it works may be left for the next time.
 func Copy(ctx context.Context, from, to *Catalog, o CopyOptions) (Copied, error) {
-	x := &copying{from: from, to: to, CopyOptions: o, pieces: make(chan piece)}
+	x := &copying{from: from, to: to, CopyOptions: o, tries: mostTries}
 	names, err := x.names(ctx)
 	if err != nil {
 		return Copied{}, err
 	}
 	x.copied.Of = len(names)
+	pieces := make(chan piece)
 	g, ctx := errgroup.WithContext(ctx)
 	for range cmp.Or(o.Parallel, 8) {
 		g.Go(func() error {
-			for p := range x.pieces {
-				if err := x.piece(ctx, p); err != nil {
+			for p := range pieces {
+				before := x.files()
+				err := x.piece(ctx, p)
+				if err != nil && p.file != nil && ctx.Err() == nil && x.files() > before && !store.IsFull(err) { // it is this file's own
+					x.left(p.file.Filename, err)
+				} else if err != nil {
 					return err
 				}
 			}
@@ -67,11 +72,20 @@ func Copy(ctx context.Context, from, to *Catalog, o CopyOptions) (Copied, error)
 		})
 	}
 	g.Go(func() error {
-		defer close(x.pieces)
+		defer close(pieces)
 		projects, ctx := errgroup.WithContext(ctx)
 		projects.SetLimit(projectsAtOnce)
 		for _, name := range names {
-			projects.Go(func() error { return x.project(ctx, name) })
+			projects.Go(func() error {
+				return x.project(ctx, name, func(p piece) error {
+					select {
+					case pieces <- p:
+						return nil
+					case <-ctx.Done():
+						return context.Cause(ctx)
+					}
+				})
+			})
 		}
 		return projects.Wait()
 	})
@@ -85,8 +99,8 @@ const projectsAtOnce = 8
 type copying struct {
 	from, to *Catalog
 	CopyOptions
-	loose  map[dist.Name][]string // sidecars of projects that are at hand
-	pieces chan piece
+	tries int                    // of what fails
+	loose map[dist.Name][]string // what lies beside the files of each project; nil: of what is held alone is asked
 
 	mu     sync.Mutex
 	copied Copied
@@ -134,27 +148,41 @@ func (c *Catalog) whose(key string) (dist.Name, bool) {
 }
 
 // sidecarsOf gives the keys of what lies beside a project's files, and of its status.
-func (x *copying) sidecarsOf(name dist.Name) []string {
-	if x.from.far == nil {
+func (x *copying) sidecarsOf(name dist.Name) (keys []string) {
+	if x.loose != nil {
 		return x.loose[name]
 	}
-	p := x.from.far.project(name)
-	if p == nil {
-		return nil
+	c := x.from
+	var far *place
+	if c.far != nil {
+		far = c.far.project(name)
 	}
-	x.from.mu.RLock()
-	defer x.from.mu.RUnlock()
-	var keys []string
-	for key := range p.beside {
-		if x.from.sidecars[key] != nil {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	add := func(key string) {
+		if c.sidecars[key] != nil {
 			keys = append(keys, key)
+		}
+	}
+	if far != nil {
+		for key := range far.beside {
+			add(key)
+		}
+		return keys
+	}
+	add(string(name) + StatusSuffix)
+	if p := c.projects[name]; p != nil {
+		for _, f := range p.Files {
+			for _, suffix := range []string{YankedSuffix, ProvenanceSuffix, AttestationsSuffix} {
+				add(f.Filename + suffix)
+			}
 		}
 	}
 	return keys
 }
 
 // project copies what has become of a project, and then hands its files on, each with what lies beside it.
-func (x *copying) project(ctx context.Context, name dist.Name) error {
+func (x *copying) project(ctx context.Context, name dist.Name, each func(piece) error) error {
 	for _, c := range []*Catalog{x.from, x.to} {
 		if err := x.patiently(ctx, func() error { return c.Fresh(ctx, name) }); err != nil {
 			return err
@@ -183,10 +211,8 @@ func (x *copying) project(ctx context.Context, name dist.Name) error {
 		pieces = append(pieces, piece{nil, keys})
 	}
 	for _, p := range pieces {
-		select {
-		case x.pieces <- p:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := each(p); err != nil {
+			return err
 		}
 	}
 	x.count(func(n *Copied) { n.Projects++ })
@@ -241,7 +267,6 @@ func (x *copying) piece(ctx context.Context, p piece) error {
 		}
 	}
 	if !x.DryRun {
-		before := x.files()
 		err := x.patiently(ctx, func() error {
 			if held != nil {
 				return copyRecord(ctx, x.from, x.to, f, held)
@@ -252,9 +277,6 @@ func (x *copying) piece(ctx context.Context, p piece) error {
 		switch {
 		case errors.As(err, &verdict):
 			x.left(f.Filename, verdict.error)
-			return nil
-		case err != nil && ctx.Err() == nil && x.files() > before && !store.IsFull(err): // it is this file's own
-			x.left(f.Filename, err)
 			return nil
 		case err != nil:
 			return fmt.Errorf("%s: %w", f.Filename, err)
@@ -403,28 +425,22 @@ const mostTries = 6
 
 // patiently tries until it succeeds, or it seems to be of no use.
 func (x *copying) patiently(ctx context.Context, do func() error) error {
-	return patiently(ctx, mostTries, x.Retry, do)
-}
-
-// patiently tries until it succeeds, or until it cannot: up to so many times, zero is for ever.
-func patiently(ctx context.Context, tries int, told func(error, time.Duration), do func() error) error {
 	for n := 1; ; n++ {
 		err := do()
 		var verdict *leftError
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err == nil, n == tries, errors.As(err, &verdict),
-			store.IsFull(err), errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrInvalid):
+		case err == nil, n == x.tries, errors.As(err, &verdict), store.IsFull(err), errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrInvalid):
 			return err
 		}
-		rest := min(time.Second<<(n-1), time.Minute)
+		rest := time.Second << (n - 1)
 		var away *store.UnavailableError
 		if errors.As(err, &away) {
 			rest = max(rest, min(away.RetryAfter, time.Minute))
 		}
-		if told != nil {
-			told(err, rest)
+		if x.Retry != nil {
+			x.Retry(err, rest)
 		}
 		select {
 		case <-ctx.Done():

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"curdling/internal/dist"
 	"curdling/internal/store"
 )
 
@@ -38,19 +39,50 @@ type Why string
 // What may go, in the order in which it goes. Files that somebody uploaded or put
 // into the store never do.
 const (
+	Second   Why = "bucket"   // the bucket that is the second level has it, see WriteBack
 	Upstream Why = "upstream" // the upstream has it
 	Rebuild  Why = "build"    // it can be built again
 )
 
+// order is the order of reasons.
+func (w Why) order() int { return slices.Index([]Why{Second, Upstream, Rebuild}, w) }
+
 // expendable tells whether a file may be evicted, and why; else it is "".
 func (f *File) expendable() Why {
 	switch {
+	case f.second:
+		return Second
 	case f.Build != nil:
 		return Rebuild
 	case f.From.Upstream != "":
 		return Upstream
 	}
 	return ""
+}
+
+// keptAbove notes that the second level holds files of a project, with these bytes.
+func (c *Catalog) keptAbove(name dist.Name, files []*File) {
+	if c.maxSize == 0 || len(files) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.projects[name]
+	if p == nil {
+		return
+	}
+	all := slices.Clone(p.Files)
+	for i, f := range all {
+		if f.second || !slices.ContainsFunc(files, func(g *File) bool { return g.Filename == f.Filename && g.SHA256 == f.SHA256 }) {
+			continue
+		}
+		again := *f
+		again.second = true
+		c.count(f, -1)
+		c.count(&again, 1)
+		c.files[f.Filename], all[i] = &again, &again
+	}
+	c.projects[name] = c.marked(&Project{Name: name, Files: all})
 }
 
 // Candidate is a file that may be evicted.
@@ -101,7 +133,7 @@ func (c *Catalog) Evictable(size int64) []Candidate {
 	}
 	c.mu.RUnlock()
 	slices.SortFunc(all, func(a, b Candidate) int {
-		return cmp.Or(-cmp.Compare(a.Why, b.Why), cmp.Compare(a.worth, b.worth), cmp.Compare(a.Filename, b.Filename))
+		return cmp.Or(cmp.Compare(a.Why.order(), b.Why.order()), cmp.Compare(a.worth, b.worth), cmp.Compare(a.Filename, b.Filename))
 	})
 	for i, x := range all {
 		if excess <= 0 {

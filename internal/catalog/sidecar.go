@@ -176,6 +176,9 @@ func (c *Catalog) note(key string, s *sidecar) {
 	} else {
 		c.sidecars[key] = s
 		delete(c.ignored, key)
+		if name, ok := c.whose(key); ok && c.changed != nil {
+			c.changed(name)
+		}
 	}
 	of, suffix, _ := splitSidecar(key)
 	if suffix == StatusSuffix {
