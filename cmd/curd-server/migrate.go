@@ -40,7 +40,8 @@ func newMigrate() *cobra.Command {
 		Short: "copy all that a server holds into another folder or bucket",
 		Long: `migrate copies all that is held in FROM and not in TO, each of them a folder or
 s3://BUCKET/PREFIX: files with when they were published, by whom, and what they were
-built from, what is yanked, statuses, attestations, tokens, scopes below main.
+built from, what is yanked, statuses, attestations, tokens, which names are an upstream's,
+scopes below main.
 Nothing in FROM is changed, and nothing that is in TO already. Not copied are what can be
 made again, builds under way, statistics and the audit log.
 
@@ -165,7 +166,7 @@ func verifyMigrated(ctx context.Context, places [2]migrate.Place, left int, o mi
 	}
 	fmt.Fprintf(stdout, "verified: %d files are in %s with the same hash\n", v.Held, to)
 	var lacking error
-	if v.Files+v.Beside+v.Evidence > 0 || v.Tokens {
+	if v.Files+v.Beside+v.Names+v.Evidence > 0 || v.Tokens {
 		lacking = fmt.Errorf("%s lacks %s: it came meanwhile, or was left; the same command takes what came", to, told(v))
 	}
 	if left = max(left, v.Left); left > 0 {
@@ -182,6 +183,9 @@ func told(n migrate.Migrated) string {
 	}
 	if n.Tokens {
 		what += ", the tokens"
+	}
+	if n.Names > 0 {
+		what += fmt.Sprintf(", %d names that are an upstream's", n.Names)
 	}
 	if n.Evidence > 0 {
 		what += fmt.Sprintf(", %d files of other builds of the same", n.Evidence)

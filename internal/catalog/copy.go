@@ -25,6 +25,8 @@ type CopyOptions struct {
 	DryRun bool
 	// Parallel is how many files are copied at once; zero is 8.
 	Parallel int
+	// Allow is asked whether anything of a project may come; its error is why not. Nil: all may. From any goroutine.
+	Allow func(dist.Name) error
 	// Left is told of what was not copied and why, from one goroutine at a time; may be nil.
 	Left func(key string, why error)
 	// Progress is told after each project and each file, from one goroutine at a time; may be nil.
@@ -183,6 +185,12 @@ func (x *copying) sidecarsOf(name dist.Name) (keys []string) {
 
 // project copies what has become of a project, and then hands its files on, each with what lies beside it.
 func (x *copying) project(ctx context.Context, name dist.Name, each func(piece) error) error {
+	if x.Allow != nil {
+		if err := x.Allow(name); err != nil {
+			x.left(string(name), err)
+			return nil
+		}
+	}
 	for _, c := range []*Catalog{x.from, x.to} {
 		if err := x.patiently(ctx, func() error { return c.Fresh(ctx, name) }); err != nil {
 			return err

@@ -16,7 +16,9 @@ import (
 	"slices"
 
 	"curdling/internal/catalog"
+	"curdling/internal/dist"
 	"curdling/internal/livefile"
+	"curdling/internal/mirror"
 	"curdling/internal/store"
 )
 
@@ -34,6 +36,7 @@ type Place interface {
 type level struct {
 	held     *catalog.Catalog
 	tokens   livefile.Document
+	names    *mirror.Names // that are an upstream's
 	evidence func(make bool) (evidence, error)
 	done     func() error
 }
@@ -57,6 +60,7 @@ type Options struct {
 type Migrated struct {
 	catalog.Copied // in main and in scopes; tokens that were left are among Left
 	Tokens         bool
+	Names          int // that are an upstream's
 	Evidence       int
 	Scopes         int
 }
@@ -104,6 +108,9 @@ func (sum *Migrated) level(ctx context.Context, from, to Place, o Options) (err 
 	if err := sum.evidence(ctx, here, there, o.DryRun); err != nil {
 		return fmt.Errorf("other builds of the same: %w", err)
 	}
+	if o.Allow, err = sum.names(ctx, here, there, o); err != nil {
+		return fmt.Errorf("names that are an upstream's: %w", err)
+	}
 	copied, err := catalog.Copy(ctx, here.held, there.held, o.CopyOptions)
 	sum.add(copied)
 	return err
@@ -148,6 +155,53 @@ func (sum *Migrated) tokens(ctx context.Context, from, to livefile.Document, o O
 		}
 	}
 	return err
+}
+
+var (
+	errPrivate = errors.New("the name is an upstream's in one and not in the other, where something of it is held already; it stays private there")
+	errMixed   = errors.New("the name is an upstream's where it should come to, and not where it comes from: strangers' files of that name would count beside these; " +
+		"upload them there if they may, or take the name from the upstream there")
+)
+
+// names copies which names are an upstream's, before anything of theirs comes, so that none of these is taken for private. What it gives says of which
+// projects files may come: not of one that is private here and an upstream's there.
+func (sum *Migrated) names(ctx context.Context, from, to *level, o Options) (func(dist.Name) error, error) {
+	here, err := from.names.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there, err := to.names.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(here)
+	slices.Sort(there)
+	for _, name := range here {
+		if _, known := slices.BinarySearch(there, name); known {
+			continue
+		}
+		if err := to.held.Fresh(ctx, name); err != nil {
+			return nil, err
+		}
+		theirs := to.held.Project(name) == nil
+		if theirs && !o.DryRun {
+			if theirs, err = to.names.Add(ctx, name); err != nil {
+				return nil, err
+			}
+		}
+		if theirs {
+			sum.Names++
+		} else if sum.Left++; o.Left != nil {
+			o.Left("upstream/"+string(name), errPrivate)
+		}
+	}
+	return func(name dist.Name) error {
+		_, ours := slices.BinarySearch(here, name)
+		if _, theirs := slices.BinarySearch(there, name); theirs && !ours {
+			return errMixed
+		}
+		return nil
+	}, nil
 }
 
 // evidence copies other builds of the same.

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"curdling/internal/dist"
+	"curdling/internal/mirror"
 	"curdling/internal/store/s3"
 	"curdling/internal/store/s3/s3test"
 	"curdling/internal/wheel/wheeltest"
@@ -77,6 +79,7 @@ func full(t *testing.T) (dir string) {
 	below, its := wheel("flask", "1.1", "of a pull request")
 	write(t, dir, map[string]string{
 		one: content, one + ".yanked": "loses data", "flask.status": "archived", ".tokens.json": `{"version":1,"tokens":[]}`,
+		".curdling-upstream":             "# whose names\nflask\nnothing-is-held\n",
 		".curdling-scopes/pr-7/" + below: its, ".curdling-scopes/no name/x": "", ".curdling/evidence/0123456789abcdef-" + one: "other bytes",
 		".curdling/evidence/0123456789abcdef-" + one + ".json": "{}", "notes.txt": "not served", "sub/" + one: content,
 	})
@@ -119,7 +122,7 @@ func TestRun(t *testing.T) {
 			switch run {
 			case "dry":
 				first = n
-				if first.Files != 2 || first.Beside != 2 || !first.Tokens || first.Evidence != 2 || first.Scopes != 1 {
+				if first.Files != 2 || first.Beside != 2 || !first.Tokens || first.Evidence != 2 || first.Names != 2 || first.Scopes != 1 {
 					t.Errorf("%d: it would copy %+v", i, n)
 				}
 				if i > 0 {
@@ -132,20 +135,33 @@ func TestRun(t *testing.T) {
 					t.Errorf("%d: it copied %+v, and said %+v before", i, n, first)
 				}
 			case "again":
-				if n.Files+n.Beside+n.Evidence+n.Left > 0 || n.Tokens || n.Held != 2 {
+				if n.Files+n.Beside+n.Names+n.Evidence+n.Left > 0 || n.Tokens || n.Held != 2 {
 					t.Errorf("%d: once more %+v", i, n)
 				}
 			}
 		}
 		from = to
 	}
+	delete(want, ".curdling-upstream")
 	for i, folder := range folders {
+		names, err := mirror.NamesInFile(filepath.Join(folder, ".curdling-upstream"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := names.All(t.Context())
+		slices.Sort(all)
+		if diff := cmp.Diff([]dist.Name{"flask", "nothing-is-held"}, all); diff != "" || err != nil {
+			t.Errorf("%d: names that are an upstream's (-want +got):\n%s%v", i, diff, err)
+		}
+		if err := os.Remove(filepath.Join(folder, ".curdling-upstream")); err != nil {
+			t.Error(err)
+		}
 		if diff := cmp.Diff(want, tree(t, folder)); diff != "" {
 			t.Errorf("%d (-want +got):\n%s", i, diff)
 		}
 	}
 	for info, err := range raw.List(t.Context(), "") {
-		known := []string{"wheels", "metadata", "evidence", "scopes", "tokens.json"}
+		known := []string{"wheels", "metadata", "evidence", "scopes", "tokens.json", "upstream"}
 		if top, _, _ := strings.Cut(info.Key, "/"); err != nil || !slices.Contains(known, top) {
 			t.Errorf("in the bucket lies %s, %v", info.Key, err)
 		}
@@ -175,6 +191,32 @@ func TestTokens(t *testing.T) {
 		if content, _, err := there.tokens.Read(t.Context(), ""); err != nil || string(content) != fmt.Sprint("first ", i) {
 			t.Errorf("%d: %q, %v", i, content, err)
 		}
+	}
+}
+
+// TestWhose: a name that is private in one place and an upstream's in the other does not mix.
+func TestWhose(t *testing.T) {
+	t.Parallel()
+	object, raw := objectStore(t, s3test.New(t).URL)
+	dir := t.TempDir()
+	for _, name := range []string{"private", "theirs"} {
+		file, content := wheel(name, "1.0", "")
+		write(t, dir, map[string]string{file: content})
+	}
+	if theirs, err := mirror.NamesInStore(raw).Add(t.Context(), "private"); !theirs || err != nil {
+		t.Fatal(theirs, err)
+	}
+	for range 2 {
+		n, left := migrated(t, Folder(dir), object, false)
+		if n.Files+n.Held != 1 || len(left) != 1 || !strings.Contains(left["private"], "strangers") {
+			t.Errorf("%+v, %v", n, left)
+		}
+	}
+	// The other way round the name stays private, where something of it is held.
+	write(t, dir, map[string]string{".curdling-upstream": "theirs\nprivate\n"})
+	n, left := migrated(t, Folder(dir), object, false)
+	if n.Names != 0 || n.Files != 1 || len(left) != 1 || !strings.Contains(left["theirs"], "stays private") {
+		t.Errorf("%+v, %v", n, left)
 	}
 }
 

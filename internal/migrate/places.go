@@ -13,6 +13,7 @@ import (
 
 	"curdling/internal/catalog"
 	"curdling/internal/livefile"
+	"curdling/internal/mirror"
 	"curdling/internal/scope"
 	"curdling/internal/store"
 	"curdling/internal/store/bucket"
@@ -46,10 +47,14 @@ func (f folder) open(ctx context.Context, dry bool, log *slog.Logger) (*level, e
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s cannot be opened: %w", f, err), in.Close())
 	}
+	names, err := mirror.NamesInFile(filepath.Join(string(f), ".curdling-upstream"))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s cannot be opened: %w", f, err), held.Close(), in.Close())
+	}
 	return &level{
-		held: held, tokens: livefile.Path(filepath.Join(string(f), ".tokens.json")),
+		held: held, names: names, tokens: livefile.Path(filepath.Join(string(f), ".tokens.json")),
 		evidence: func(make bool) (evidence, error) { return evidenceIn(filepath.Join(state, "evidence"), make) },
-		done:     func() error { return errors.Join(held.Close(), in.Close()) },
+		done:     func() error { return errors.Join(names.Close(), held.Close(), in.Close()) },
 	}, nil
 }
 
@@ -110,7 +115,7 @@ func (b objects) open(ctx context.Context, _ bool, log *slog.Logger) (*level, er
 		return nil, err
 	}
 	return &level{
-		held: held, tokens: store.Document{Store: b.raw, Key: "tokens.json"},
+		held: held, names: mirror.NamesInStore(b.raw), tokens: store.Document{Store: b.raw, Key: "tokens.json"},
 		evidence: func(bool) (evidence, error) {
 			return evidence{in: b.raw, prefix: "evidence/", done: func() error { return nil }}, nil
 		},
