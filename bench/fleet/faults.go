@@ -49,7 +49,7 @@ var allFaults = []fault{
 	{name: "freeze", title: "the store is frozen", act: (*trial).freeze},
 	{name: "tenth", title: "every tenth request to the store fails", act: (*trial).fail},
 	{name: "clock", title: "a server's clock is five minutes ahead", edit: (*trial).skew},
-	{name: "disk", title: "the disks of the caches are full", edit: (*trial).full},
+	{name: "disk", title: "the disk of a server's cache is full", edit: (*trial).full},
 	{name: "all", title: "all of these at once", edit: func(t *trial, i int, so *serverOptions) error {
 		return errors.Join(t.skew(i, so), t.full(i, so))
 	}, act: (*trial).everything},
@@ -236,9 +236,12 @@ func ahead(text string, by time.Duration) (string, error) {
 	return strings.Replace(text, reads, fmt.Sprintf("%s\tsec += %d\n", reads, int(by.Seconds())), 1), nil
 }
 
-// full gives a server a cache on a small disk on which nothing is left.
+// full gives the second server a cache on a small disk on which nothing is left.
 func (t *trial) full(i int, so *serverOptions) error {
-	so.cache = filepath.Join(t.dir, fmt.Sprintf("full-%d", i))
+	if i != 1 {
+		return nil
+	}
+	so.cache = filepath.Join(t.dir, "full")
 	if err := os.MkdirAll(so.cache, 0o777); err != nil {
 		return err
 	}

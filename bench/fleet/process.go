@@ -44,7 +44,7 @@ func (p *process) start() error {
 	defer log.Close()
 	p.cmd = exec.Command(p.command[0], p.command[1:]...) //nolint:noctx // it is stopped by signals
 	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = p.dir, append(os.Environ(), p.env...), log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // what ends us is not for it
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
