@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"curdling/internal/auth"
+	"curdling/internal/catalog"
 	"curdling/internal/lease"
 	"curdling/internal/livefile"
 	"curdling/internal/server"
@@ -60,6 +61,14 @@ func (f *fleet) share(ctx context.Context, config *server.Config, files accessFi
 		}
 	}
 	return nil
+}
+
+// together has a catalog count, sweep and evict together with those of other servers over a bucket.
+func (h holding) together(c catalog.Config) catalog.Config {
+	if h.fleet != nil {
+		c.Shared, c.Turn, c.Server = h.fleet.store, h.fleet.turn.Mine, h.fleet.server
+	}
+	return c
 }
 
 // run is what is to be done for all servers, until ctx is done.

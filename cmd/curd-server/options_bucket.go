@@ -80,7 +80,6 @@ func (o *options) checkBucket() error {
 		flag, why string
 	}{
 		{o.curds, "--curds", "a machine's own cache is a folder"},
-		{o.maxSize > 0, "--max-size", "nothing is evicted from a bucket yet"},
 		{o.verifyEvery > 0, "--verify-every", "the object store looks after its disks, and each file is held against its hash when it is read"},
 		{o.scopeMaxSize > 0, "--scope-max-size", "there are no scopes in a bucket yet"},
 	} {

@@ -21,7 +21,7 @@ type upkeepOptions struct {
 func (o *upkeepOptions) add(flags *pflag.FlagSet) {
 	o.sweep = 15 * time.Minute
 	flags.Var(&o.maxSize, "max-size", "hold at most a `SIZE` like 200GB: tarballs go for new files, then files of upstreams, then builds; uploads and files put there by hand never go")
-	flags.DurationVar(&o.sweep, "sweep", o.sweep, "list DIRECTORY every `DURATION` for changes that the system did not tell of; 0 never does")
+	flags.DurationVar(&o.sweep, "sweep", o.sweep, "list DIRECTORY every `DURATION` for changes that the system did not tell of; 0 never does. Of the servers over a bucket\none counts then what lies in it, removes what crashes left, and evicts for --max-size")
 	flags.BoolVar(&o.noTarballs, "no-tarballs", false, "keep no wheels as tar.zst besides, which curd unpacks several times as fast; those that were made are removed")
 	flags.DurationVar(&o.verifyEvery, "verify-every", 0, "read all files anew every `DURATION`, like 168h, slowly, and put damaged ones aside; 0 never does")
 }

@@ -55,10 +55,10 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 			return err
 		}
 	}
-	held, err := catalog.Open(ctx, catalog.Config{
+	held, err := catalog.Open(ctx, holding.together(catalog.Config{
 		Store: holding.store, State: holding.state, Derived: holding.derived(), Log: log,
 		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery, Tarballs: !o.noTarballs && !o.curds, Removed: noteRemovals(config.Audit, "", log),
-	})
+	}))
 	if err != nil {
 		return fmt.Errorf("%s cannot be served: %w", o.directory, err)
 	}

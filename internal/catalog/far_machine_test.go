@@ -83,6 +83,16 @@ func (w *way) Swap(ctx context.Context, key string, old, content []byte) error {
 	return w.now().Swap(ctx, key, old, content)
 }
 
+func (w *way) Get(ctx context.Context, key, known string) (content []byte, version string, err error) {
+	return w.now().Get(ctx, key, known)
+}
+func (w *way) Put(ctx context.Context, key, version string, content []byte) (newVersion string, err error) {
+	return w.now().Put(ctx, key, version, content)
+}
+func (w *way) Delete(ctx context.Context, key, version string) error {
+	return w.now().Delete(ctx, key, version)
+}
+
 func (f *fleet) start(w *way) *member {
 	c, err := Open(f.t.Context(), Config{Store: bucket.New(w, bucket.Options{}), Derived: w, most: 6})
 	if err != nil {

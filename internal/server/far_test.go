@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -68,7 +69,8 @@ func newFarSite(t *testing.T, raw *gate) *site {
 	t.Helper()
 	s := &site{log: new(logged)}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	held, err := catalog.Open(t.Context(), catalog.Config{Store: bucket.New(raw, bucket.Options{Temp: t.TempDir()}), Derived: raw, Log: log})
+	held, err := catalog.Open(t.Context(), catalog.Config{Store: bucket.New(raw, bucket.Options{Temp: t.TempDir()}), Derived: raw, Log: log,
+		Shared: raw, Turn: func() bool { return true }, Sweep: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,6 +312,50 @@ func TestFarBuild(t *testing.T) {
 		}
 		if p := a.main.catalog.Project(dist.Name("foo")); p == nil || p.Files[0].Build == nil {
 			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// TestFarStats: what is held is told as it was counted, and when that was.
+func TestFarStats(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := newFarSites(t)
+		if status := b.send(t, wheeltest.Wheel{Name: "flask", Version: "1.0"}, false); status != http.StatusCreated {
+			t.Fatal(status)
+		}
+		if page := text(t, a.get("/")); strings.Contains(page, "In the bucket") {
+			t.Error("the page tells what nobody counted")
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer stop()
+		for _, s := range []*site{a, b} {
+			running.Go(func() {
+				if err := s.Server.catalog.Run(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(3 * time.Minute)
+		for _, s := range []*site{a, b} {
+			if page := text(t, s.get("/")); !strings.Contains(page, "In the bucket") || !strings.Contains(page, "<dt>Files</dt><dd>1</dd>") {
+				t.Errorf("the page: %s", page)
+			}
+			var stats struct {
+				Held struct {
+					Files   int
+					Counted time.Time
+				}
+			}
+			if err := json.Unmarshal([]byte(text(t, s.get("/api/stats"))), &stats); err != nil || stats.Held.Files != 1 || time.Since(stats.Held.Counted) > 3*time.Minute {
+				t.Errorf("%+v, %v", stats, err)
+			}
+			if metrics := text(t, s.get("/metrics")); !strings.Contains(metrics, "curd_server_files 1\n") ||
+				!strings.Contains(metrics, fmt.Sprintf("curd_server_counted_timestamp_seconds %v\n", float64(stats.Held.Counted.Unix()))) {
+				t.Errorf("the metrics: %s", metrics)
+			}
 		}
 	})
 }

@@ -96,6 +96,12 @@ func held(s *Server, version string) []prometheus.Collector {
 		gauge("files", "Files that are held.", func() float64 { return float64(s.catalog.Stats().Files) }),
 		gauge("held_bytes", "Bytes of the files that are held.", func() float64 { return float64(s.catalog.Stats().Bytes) }),
 		gauge("tarball_bytes", "Bytes of the tarballs that are kept beside wheels.", func() float64 { return float64(s.catalog.Stats().TarballBytes) }),
+		gauge("counted_timestamp_seconds", "When files and bytes that are held were counted, where that is not now; else 0.", func() float64 {
+			if at := s.catalog.Stats().Counted; !at.IsZero() {
+				return float64(at.Unix())
+			}
+			return 0
+		}),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: namespace, Name: "build_conflicts_total",
 			Help: "Builds that were sent when another of the same identity was held, which stays."}, func() float64 {
 			_, all := s.catalog.Evidence("")

@@ -231,6 +231,8 @@ func (s *shelf) stats(w *response, r *http.Request) error {
 		Files    int   `json:"files"`
 		Bytes    int64 `json:"bytes"`
 		Tarballs int64 `json:"tarball_bytes"`
+		// Counted is when that was, where it is not now.
+		Counted time.Time `json:"counted,omitzero"`
 	}
 	stats := s.catalog.Stats()
 	sum, projects, days := s.counters.savings.total()
@@ -244,7 +246,7 @@ func (s *shelf) stats(w *response, r *http.Request) error {
 		ByDay     []savedDay     `json:"by_day"`
 		Conflicts int            `json:"build_conflicts"`
 	}{
-		held{stats.Projects, stats.Files, stats.Bytes, stats.TarballBytes}, s.counters.Snapshot(), sum,
+		held{stats.Projects, stats.Files, stats.Bytes, stats.TarballBytes, stats.Counted}, s.counters.Snapshot(), sum,
 		append([]savedProject{}, projects...), append([]savedDay{}, days...), conflicts,
 	})
 }
