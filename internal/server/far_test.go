@@ -333,7 +333,7 @@ func TestFarStats(t *testing.T) {
 		defer stop()
 		for _, s := range []*site{a, b} {
 			running.Go(func() {
-				if err := s.Server.catalog.Run(ctx); err != nil {
+				if err := s.catalog.Run(ctx); err != nil {
 					t.Error(err)
 				}
 			})
