@@ -835,7 +835,7 @@ func (r *far) keep(ctx context.Context, u *Upload, f *File, metadata []byte, fro
 		if u.Signature != nil {
 			l.signature = &sidecar{within: true}
 		}
-		if err := r.derive(ctx, "builds/"+b.From+"/"+b.Key+"/"+u.Filename, nil); err != nil {
+		if err := r.deriveBuild(ctx, b); err != nil {
 			return false, err
 		}
 	}
@@ -900,6 +900,11 @@ func (r *far) derive(ctx context.Context, key string, content []byte) error {
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	return nil
+}
+
+// deriveBuild has a build found by its source and key.
+func (r *far) deriveBuild(ctx context.Context, b *Build) error {
+	return r.derive(ctx, "builds/"+b.From+"/"+b.Key+"/"+b.Filename, nil)
 }
 
 // mostDerived is the largest file that is derived, in bytes.

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -28,6 +26,7 @@ var ErrBusy = errors.New("too many scopes are in use at once; try again in a mom
 type ScopesConfig struct {
 	Main   *View       // what lies above all of them
 	Folder *disk.Store // main's, which has those of scopes
+	Place  ScopePlace  // of scopes; nil: below Folder
 	Log    *slog.Logger
 	// MaxSize is how many bytes each may hold; zero is no bound.
 	MaxSize int64
@@ -35,6 +34,8 @@ type ScopesConfig struct {
 	Keep time.Duration
 	// Sweep is how often Run looks for scopes that are too old; zero is never.
 	Sweep time.Duration
+	// Turn tells whether it is for this server to remove them; nil: it is.
+	Turn func() bool
 	// Removed is told of each scope that was removed, and of files that were put aside; may be nil.
 	Removed func(Removal)
 
@@ -55,7 +56,7 @@ type openScope struct {
 	ready chan struct{} // closed when what follows is there
 	err   error
 	view  *View
-	is    os.FileInfo // of the folder
+	is    *ScopeStore
 	close func() error
 
 	users int       // guarded by Scopes.mu, as is what follows
@@ -67,29 +68,28 @@ type openScope struct {
 func NewScopes(config ScopesConfig) *Scopes {
 	config.Log = cmp.Or(config.Log, slog.New(slog.DiscardHandler))
 	config.most = cmp.Or(config.most, mostScopes)
+	if config.Place == nil {
+		config.Place = FolderScopes{config.Folder}
+	}
 	return &Scopes{ScopesConfig: config, open: make(map[string]*openScope)}
 }
 
 // View gives what those of a scope see, until release is called. A scope that is not there looks like main; for
 // an upload it is made. A bad name is an error that wraps [fs.ErrInvalid].
 func (s *Scopes) View(name string, upload bool) (view *View, release func(), err error) {
-	dir, err := s.Folder.ScopeDir(name)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", err, fs.ErrInvalid)
-	}
-	fi, err := os.Lstat(dir)
+	there, err := s.Place.Look(name, upload)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && !upload:
-		return s.Main, func() {}, nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	case err != nil:
 		return nil, nil, err
+	case !there && !upload:
+		return s.Main, func() {}, nil
 	}
-	x, fresh := s.take(name, fi)
+	x, fresh := s.take(name)
 	if x == nil {
 		return nil, nil, ErrBusy
 	}
 	if fresh {
-		x.err = s.openScope(name, dir, x)
+		x.err = s.openScope(name, x)
 		close(x.ready)
 	}
 	<-x.ready
@@ -100,15 +100,15 @@ func (s *Scopes) View(name string, upload bool) (view *View, release func(), err
 	return x.view, sync.OnceFunc(func() { s.release(name, x, false) }), nil
 }
 
-// take counts a user of a scope whose folder is fi, nil for none there. Where the caller has to open it, it is fresh; nil is one too many.
-func (s *Scopes) take(name string, fi os.FileInfo) (x *openScope, fresh bool) {
+// take counts a user of a scope. Where the caller has to open it, it is fresh; nil is one too many.
+func (s *Scopes) take(name string) (x *openScope, fresh bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x = s.open[name]
 	if x != nil {
 		select {
 		case <-x.ready:
-			if fi == nil || !os.SameFile(fi, x.is) { // it was removed, and perhaps made anew
+			if x.is == nil || !x.is.Current() { // it was removed, and perhaps made anew
 				s.retire(name, x)
 				x = nil
 			}
@@ -180,22 +180,18 @@ func (s *Scopes) closeIdle(idle time.Duration, most int) (closed bool) {
 }
 
 // openScope opens one.
-func (s *Scopes) openScope(name, dir string, x *openScope) error {
-	folder, err := s.Folder.OpenScope(name)
-	if err != nil {
+func (s *Scopes) openScope(name string, x *openScope) (err error) {
+	if x.is, err = s.Place.Open(name); err != nil {
 		return err
-	}
-	if x.is, err = os.Lstat(dir); err != nil {
-		return errors.Join(err, folder.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	held, err := Open(ctx, Config{
-		Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Log: s.Log.With("scope", name), Scope: name,
+		Store: x.is.Store, State: x.is.State, Derived: x.is.Derived, Log: s.Log.With("scope", name), Scope: name,
 		MaxSize: s.MaxSize, Sweep: s.Sweep, Removed: s.Removed,
 	})
 	if err != nil {
 		stop()
-		return errors.Join(err, folder.Close())
+		return errors.Join(err, x.is.Close())
 	}
 	x.view = s.Main.Lay(held)
 	ran := make(chan struct{})
@@ -208,7 +204,7 @@ func (s *Scopes) openScope(name, dir string, x *openScope) error {
 	x.close = func() error {
 		stop()
 		<-ran
-		return errors.Join(held.Close(), folder.Close())
+		return errors.Join(held.Close(), x.is.Close())
 	}
 	return nil
 }
@@ -222,7 +218,7 @@ func (s *Scopes) Run(ctx context.Context) {
 		ticker := time.NewTicker(s.Sweep)
 		defer ticker.Stop()
 		sweep = ticker.C
-		s.RemoveOld(ctx)
+		s.removeOld(ctx)
 	}
 	for {
 		select {
@@ -233,15 +229,22 @@ func (s *Scopes) Run(ctx context.Context) {
 			s.closeIdle(scopeIdle, s.most)
 			s.mu.Unlock()
 		case <-sweep:
-			s.RemoveOld(ctx)
+			s.removeOld(ctx)
 		}
+	}
+}
+
+// removeOld is RemoveOld where it is this server's turn.
+func (s *Scopes) removeOld(ctx context.Context) {
+	if s.Turn == nil || s.Turn() {
+		s.RemoveOld(ctx)
 	}
 }
 
 // RemoveOld removes scopes into which no file came for as long as they are kept. One that is in use stays for now.
 func (s *Scopes) RemoveOld(ctx context.Context) {
-	all, err := s.Folder.Scopes()
-	if err != nil {
+	all, err := s.Place.Scopes(ctx)
+	if err != nil && ctx.Err() == nil {
 		s.Log.Error("the scopes cannot be listed", "err", err)
 	}
 	oldest := time.Now().Add(-s.Keep)
@@ -252,7 +255,7 @@ func (s *Scopes) RemoveOld(ctx context.Context) {
 		if x.Changed.After(oldest) || !s.idle(x.Name) {
 			continue
 		}
-		removed, err := s.Folder.RemoveScope(x.Name, oldest)
+		removed, err := s.Place.RemoveScope(ctx, x.Name, oldest)
 		switch {
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			s.Log.Error("an old scope cannot be removed", "scope", x.Name, "err", err)

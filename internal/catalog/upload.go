@@ -129,7 +129,13 @@ func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) 
 			return false, err
 		case held.Build == nil:
 			return false, u.keepRecord(ctx) // which a crash left out
-		case u.Signature != nil:
+		}
+		if c.far != nil { // who removed an old one of that name, or its scope, may have taken this
+			if err := c.far.deriveBuild(ctx, held.Build); err != nil {
+				return false, err
+			}
+		}
+		if u.Signature != nil {
 			return false, u.addSignature(ctx)
 		}
 		return false, nil
