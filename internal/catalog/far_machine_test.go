@@ -70,23 +70,13 @@ func (w *way) Remove(ctx context.Context, key string) error { return w.now().Rem
 func (w *way) Stat(ctx context.Context, key string) (store.Info, error) {
 	return w.now().Stat(ctx, key)
 }
-func (w *way) Get(ctx context.Context, key, known string) (content []byte, version string, err error) {
-	return w.now().Get(ctx, key, known)
-}
-func (w *way) Put(ctx context.Context, key, version string, content []byte) (newVersion string, err error) {
-	return w.now().Put(ctx, key, version, content)
-}
-func (w *way) Delete(ctx context.Context, key, version string) error {
-	return w.now().Delete(ctx, key, version)
-}
 func (w *way) Swap(ctx context.Context, key string, old, content []byte) error {
 	return w.now().Swap(ctx, key, old, content)
 }
-
-func (w *way) Get(ctx context.Context, key, known string) (content []byte, version string, err error) {
+func (w *way) Get(ctx context.Context, key, known string) ([]byte, string, error) {
 	return w.now().Get(ctx, key, known)
 }
-func (w *way) Put(ctx context.Context, key, version string, content []byte) (newVersion string, err error) {
+func (w *way) Put(ctx context.Context, key, version string, content []byte) (string, error) {
 	return w.now().Put(ctx, key, version, content)
 }
 func (w *way) Delete(ctx context.Context, key, version string) error {

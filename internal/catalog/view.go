@@ -60,7 +60,7 @@ func (v *View) Far() bool { return v.own.Far() || v.above != nil && v.above.Far(
 
 // Fresh is [Catalog.Fresh] for all.
 func (v *View) Fresh(ctx context.Context, name dist.Name) error {
-	if !v.Far() {
+	if !v.Far() { // most, and for nothing
 		return nil
 	}
 	return v.ask(ctx, func(ctx context.Context, c *Catalog) error { return c.Fresh(ctx, name) },
@@ -78,17 +78,11 @@ func (v *View) FreshFile(ctx context.Context, filename string) error {
 
 // FreshNames is [Catalog.FreshNames] for all.
 func (v *View) FreshNames(ctx context.Context) error {
-	if !v.Far() {
-		return nil
-	}
 	return v.ask(ctx, func(ctx context.Context, c *Catalog) error { return c.FreshNames(ctx) }, func(*Catalog) bool { return true })
 }
 
 // FreshBuilds is [Catalog.FreshBuilds] for all.
 func (v *View) FreshBuilds(ctx context.Context, from, key string) error {
-	if !v.Far() {
-		return nil
-	}
 	return v.ask(ctx, func(ctx context.Context, c *Catalog) error { return c.FreshBuilds(ctx, from, key) },
 		func(c *Catalog) bool { return len(c.Builds(from, key)) > 0 })
 }
