@@ -16,6 +16,7 @@ import (
 	"curdling/internal/livefile"
 	"curdling/internal/server"
 	"curdling/internal/store"
+	"curdling/internal/store/bucket"
 	"curdling/internal/store/s3"
 )
 
@@ -84,7 +85,11 @@ func (f *fleet) run(ctx context.Context, config server.Config, log *slog.Logger)
 func (f *fleet) builds(log *slog.Logger) (builds server.Builds, upkeep func(context.Context)) {
 	prepared := lease.NewStored(f.store, "prepared/")
 	leases := lease.New(lease.NewStored(f.store, "leases/"), lease.Options{Sweeper: f.turn.Mine, Log: log})
-	return server.Builds{Leases: leases, Prepared: lease.Remember(prepared)}, func(ctx context.Context) {
+	below := func(scope string) (leases, prepared lease.Documents) {
+		in := bucket.Below(f.store, catalog.ScopePrefix(scope))
+		return lease.NewStored(in, "leases/"), lease.NewStored(in, "prepared/")
+	}
+	return server.Builds{Leases: leases, Prepared: lease.Remember(prepared), Below: below}, func(ctx context.Context) {
 		var upkeep sync.WaitGroup
 		upkeep.Go(func() {
 			f.daily(ctx, func() {

@@ -17,36 +17,50 @@ func newGC() *cobra.Command {
 	var maxSize byteSize
 	var dryRun bool
 	var files accessFiles
+	var address bucketAddress
 	c := &cobra.Command{
-		Use:   "gc [--dry-run] [--max-size SIZE] DIRECTORY",
+		Use:   "gc [--dry-run] [--max-size SIZE] DIRECTORY|s3://BUCKET/PREFIX",
 		Short: "remove what can be had again until the rest fits",
 		Long: `gc removes files of DIRECTORY until what is left is no larger than SIZE: first tarballs
 of wheels, then files of upstreams, then builds, and of these first what costs least to
 have again for its size and its use. What somebody uploaded or put there by hand never goes.
-Without --max-size it only says what is held. A server may run meanwhile.`,
-		Example: `  curd-server gc --dry-run --max-size 100GB wheels`,
-		Args:    oneDirectory,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			directory, err := directoryOf(cmd, args, "max-size")
+Without --max-size it only says what is held. A server may run meanwhile.
+
+What lies in a bucket is walked over, once to count and once more to remove, which may
+take hours; what goes there is worth less than what stays by and large.`,
+		Example: `  curd-server gc --dry-run --max-size 100GB wheels
+  curd-server gc --max-size 10TB s3://acme/wheels`,
+		Args: oneDirectory,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			name, err := placeOf(cmd, args, "max-size", "s3-endpoint", "s3-region")
 			if err != nil {
 				return err
 			}
-			return gc(cmd.Context(), directory, int64(maxSize), dryRun, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			p, err := openPlace(cmd.Context(), name, address, files)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, p.close()) }()
+			held, err := p.visit(cmd.Context(), 24*time.Hour, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, held.Close()) }()
+			if p.bucket != nil {
+				return gcBucket(cmd.Context(), held, int64(maxSize), dryRun, cmd.OutOrStdout())
+			}
+			return gc(cmd.Context(), held, int64(maxSize), dryRun, cmd.OutOrStdout())
 		},
 		DisableFlagsInUseLine: true,
 	}
 	c.Flags().Var(&maxSize, "max-size", "what may stay, a `SIZE` like 100GB")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would go")
 	files.addAudit(c.Flags())
+	address.add(c.Flags())
 	return c
 }
 
-func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, files accessFiles, stdout, stderr io.Writer) (err error) {
-	held, done, err := visit(ctx, directory, 24*time.Hour, files, stderr)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, done()) }()
+func gc(ctx context.Context, held *catalog.Catalog, maxSize int64, dryRun bool, stdout io.Writer) error {
 	stats, can := held.Stats(), held.Expendable()
 	fmt.Fprintf(stdout, "%d files are held, %s; %s of these can be had again\n", stats.Files, server.Size(stats.Bytes), server.Size(can))
 	if stats.TarballBytes > 0 {
@@ -78,6 +92,38 @@ func gc(ctx context.Context, directory string, maxSize int64, dryRun bool, files
 	}
 	fmt.Fprintf(stdout, "%s %d files, %s\n", did, count, server.Size(bytes))
 	if left := stats.Bytes - bytes; left > maxSize {
+		return fmt.Errorf("%s are left, more than %s: none of it can be had again", server.Size(left), server.Size(maxSize))
+	}
+	return nil
+}
+
+// gcBucket is gc for what lies in a bucket. Zero only counts.
+func gcBucket(ctx context.Context, held *catalog.Catalog, maxSize int64, dryRun bool, stdout io.Writer) error {
+	o := catalog.ShrinkOptions{MaxSize: maxSize, DryRun: dryRun}
+	did := "removed"
+	if dryRun {
+		did = "would remove"
+	}
+	if maxSize == 0 {
+		o.MaxSize = -1
+	}
+	o.Gone = func(x catalog.Candidate) {
+		fmt.Fprintf(stdout, "%s %s, %s: %s\n", did, x.Filename, server.Size(x.Size), reason(x))
+	}
+	s, err := held.Shrink(ctx, o)
+	if err != nil {
+		return err
+	}
+	if maxSize == 0 {
+		fmt.Fprintf(stdout, "%d files are held, %s; %s of these can be had again\n", s.Left.Files, server.Size(s.Left.Bytes), server.Size(s.Expendable))
+		fmt.Fprintf(stdout, "tarballs of wheels take %s besides; they go first\n", server.Size(s.Left.TarballBytes))
+		return nil
+	}
+	if s.Tarballs > 0 {
+		fmt.Fprintf(stdout, "%s tarballs, %s\n", did, server.Size(s.Tarballs))
+	}
+	fmt.Fprintf(stdout, "%s %d files, %s\n", did, s.Files, server.Size(s.Bytes))
+	if left := s.Left.Bytes + s.Left.TarballBytes; left > maxSize {
 		return fmt.Errorf("%s are left, more than %s: none of it can be had again", server.Size(left), server.Size(maxSize))
 	}
 	return nil

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"curdling/internal/catalog"
 	"curdling/internal/store/bucket"
 	"curdling/internal/store/filecache"
 	"curdling/internal/store/s3"
@@ -54,14 +54,6 @@ func (o *bucketOptions) add(flags *pflag.FlagSet) {
 // isBucket tells whether what is to be served is a bucket.
 func isBucket(directory string) bool { return strings.HasPrefix(directory, s3.Scheme) }
 
-// folderOnly refuses a bucket for a command that cannot work on one.
-func folderOnly(cmd *cobra.Command, directory string) error {
-	if !isBucket(directory) {
-		return nil
-	}
-	return usageError{fmt.Errorf("%s works on a folder, not on a bucket like %s", cmd.CommandPath(), directory)}
-}
-
 // checkBucket refuses what does not go with what is served.
 func (o *options) checkBucket() error {
 	if !isBucket(o.directory) {
@@ -81,7 +73,7 @@ func (o *options) checkBucket() error {
 	}{
 		{o.curds, "--curds", "a machine's own cache is a folder"},
 		{o.verifyEvery > 0, "--verify-every", "the object store looks after its disks, and each file is held against its hash when it is read"},
-		{o.scopeMaxSize > 0, "--scope-max-size", "there are no scopes in a bucket yet"},
+		{o.scopeMaxSize > 0, "--scope-max-size", "nobody counts what a scope in a bucket holds"},
 	} {
 		if option.given {
 			return usageError{fmt.Errorf("%s does not go with %s: %s", option.flag, o.directory, option.why)}
@@ -107,7 +99,8 @@ func (o *options) holdBucket(ctx context.Context, log *slog.Logger) (h holding, 
 	}
 	h.fleet = newFleet(h.bucket, log)
 	h.hot = filecache.New(filecache.Options{Dir: filepath.Join(h.state, "files"), MaxBytes: int64(o.cacheSize), Log: log})
-	h.store = bucket.New(h.bucket, bucket.Options{Cache: h.hot, Temp: spool})
+	files := bucket.Options{Cache: h.hot, Temp: spool}
+	h.store, h.scopes = bucket.New(h.bucket, files), catalog.NewBucketScopes(h.bucket, files)
 	return h, nil
 }
 

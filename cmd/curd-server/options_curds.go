@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"curdling/internal/catalog"
 	"curdling/internal/config"
 	"curdling/internal/curds"
 	"curdling/internal/server"
@@ -73,11 +74,12 @@ func isCurds(dir string) bool {
 // holding is what is served.
 type holding struct {
 	store  store.Store
-	folder *disk.Store      // the same; nil with --curds, and over a bucket
-	bucket *s3.Store        // below store; nil elsewhere
-	hot    *filecache.Cache // of the bucket
-	fleet  *fleet           // of the bucket
-	state  string           // folder of what the server derives
+	folder *disk.Store        // the same; nil with --curds, and over a bucket
+	bucket *s3.Store          // below store; nil elsewhere
+	hot    *filecache.Cache   // of the bucket
+	fleet  *fleet             // of the bucket
+	scopes catalog.ScopePlace // in the bucket
+	state  string             // folder of what the server derives
 }
 
 // hold opens what is served.

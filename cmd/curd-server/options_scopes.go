@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -52,25 +51,36 @@ func (o *scopeOptions) issuers(policy *auth.Policy, log *slog.Logger) (err error
 	return nil
 }
 
-// scopes are those below main, in main's folder.
-func (o *options) scopes(main *catalog.View, folder *disk.Store, notes *audit.Log, log *slog.Logger) *catalog.Scopes {
-	return catalog.NewScopes(catalog.ScopesConfig{
-		Main: main, Folder: folder, Log: log, MaxSize: int64(o.scopeMaxSize), Keep: o.scopeKeep, Sweep: o.sweep,
+// scopes are those below main, in main's folder or bucket; nil where there can be none.
+func (o *options) scopes(main *catalog.View, in holding, notes *audit.Log, log *slog.Logger) *catalog.Scopes {
+	if in.folder == nil && in.fleet == nil {
+		return nil
+	}
+	c := catalog.ScopesConfig{
+		Main: main, Folder: in.folder, Log: log, MaxSize: int64(o.scopeMaxSize), Keep: o.scopeKeep, Sweep: o.sweep,
 		Removed: noteRemovals(notes, "", log),
-	})
+	}
+	if in.fleet != nil {
+		c.Place, c.Turn = in.scopes, in.fleet.turn.Mine
+		if c.Sweep > 0 {
+			c.Sweep = max(c.Sweep, time.Hour) // each is a listing of all of them
+		}
+	}
+	return catalog.NewScopes(c)
 }
 
 func newScopes() *cobra.Command {
 	var remove []string
 	var files accessFiles
+	var address bucketAddress
 	c := &cobra.Command{
-		Use:   "scopes [--remove NAME] DIRECTORY",
+		Use:   "scopes [--remove NAME] DIRECTORY|s3://BUCKET/PREFIX",
 		Short: "list the scopes below main, or remove some",
 		Long: `scopes lists the scopes below main: what lies in each, and when a file last came.
 Who is bound to a scope (token create --in, --oidc) reads main and his own scope,
 and uploads into his own. A scope is a folder, DIRECTORY/` + disk.ScopesDir + `/NAME, that is
 made by the first upload and laid out like DIRECTORY itself, so that verify, gc
-and yank take it for DIRECTORY.
+and yank take it for DIRECTORY; over a bucket it is s3://BUCKET/PREFIX/scopes/NAME.
 
 With --remove it removes scopes with all their files. A server may run
 meanwhile; it removes those by itself into which no file came for --scope-keep.`,
@@ -79,32 +89,30 @@ meanwhile; it removes those by itself into which no file came for --scope-keep.`
   curd-server verify wheels/` + disk.ScopesDir + `/pr-123`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			directory, err := directoryOf(cmd, args, "audit-log")
+			name, err := placeOf(cmd, args, "audit-log", "s3-endpoint", "s3-region")
 			if err != nil {
 				return err
 			}
-			if _, err := os.Stat(directory); err != nil {
-				return fmt.Errorf("%s cannot be opened: %w", directory, err)
-			}
-			folder, err := disk.Open(directory)
+			p, err := openPlace(cmd.Context(), name, address, files)
 			if err != nil {
-				return fmt.Errorf("%s cannot be opened: %w", directory, err)
+				return err
 			}
-			defer func() { err = errors.Join(err, folder.Close()) }()
+			defer func() { err = errors.Join(err, p.close()) }()
 			if remove == nil {
-				return listScopes(folder, cmd.OutOrStdout(), cmd.ErrOrStderr())
+				return listScopes(cmd.Context(), p.scopes(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
-			return removeScopes(cmd.Context(), folder, remove, files.auditLog(directory), cmd.OutOrStdout())
+			return removeScopes(cmd.Context(), p.scopes(), remove, p.notes, cmd.OutOrStdout())
 		},
 		DisableFlagsInUseLine: true,
 	}
 	c.Flags().StringSliceVar(&remove, "remove", nil, "remove the scope `NAME` and all its files (repeatable)")
 	files.addAudit(c.Flags())
+	address.add(c.Flags())
 	return c
 }
 
-func listScopes(folder *disk.Store, stdout, stderr io.Writer) error {
-	all, err := folder.Scopes()
+func listScopes(ctx context.Context, scopes catalog.ScopePlace, stdout, stderr io.Writer) error {
+	all, err := scopes.Scopes(ctx)
 	if err != nil {
 		return err
 	}
@@ -120,16 +128,15 @@ func listScopes(folder *disk.Store, stdout, stderr io.Writer) error {
 	return w.Flush()
 }
 
-func removeScopes(ctx context.Context, folder *disk.Store, names []string, log *audit.Log, stdout io.Writer) error {
+func removeScopes(ctx context.Context, scopes catalog.ScopePlace, names []string, log *audit.Log, stdout io.Writer) error {
 	if err := log.Ready(); err != nil {
 		return fmt.Errorf("the audit log cannot be written, and nothing was removed: %w", err)
 	}
-	defer log.Close()
 	for _, name := range names {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if _, err := folder.RemoveScope(name, time.Time{}); err != nil {
+		if _, err := scopes.RemoveScope(ctx, name, time.Time{}); err != nil {
 			return fmt.Errorf("the scope %s cannot be removed: %w", name, err)
 		}
 		fmt.Fprintf(stdout, "removed %s\n", name)

@@ -64,8 +64,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	defer func() { err = cmp.Or(err, held.Close()) }()
 
-	if holding.folder != nil {
-		config.Scopes = o.scopes(catalog.NewView(held), holding.folder, config.Audit, log)
+	if config.Scopes = o.scopes(catalog.NewView(held), holding, config.Audit, log); config.Scopes != nil {
 		defer config.Scopes.Close()
 	}
 

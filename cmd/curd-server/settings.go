@@ -29,15 +29,6 @@ func configure(cmd *cobra.Command, args []string) (origins map[string]string, er
 	return layers().Apply(flags, cmd.Root().Flags())
 }
 
-// directoryOf is placeOf for a command that works on a folder alone.
-func directoryOf(cmd *cobra.Command, args []string, same ...string) (string, error) {
-	place, err := placeOf(cmd, args, same...)
-	if err == nil {
-		err = folderOnly(cmd, place)
-	}
-	return place, err
-}
-
 // placeOf gives the DIRECTORY or s3://BUCKET/PREFIX of a command that works on what a server serves:
 // its argument, else the server's own. The command's flags that are named mean the
 // same as the server's, and are set as these are.

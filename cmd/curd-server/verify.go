@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -24,13 +23,14 @@ type verifyOptions struct {
 	rate byteSize // bytes a second; 0 is no bound
 	jobs int      // 0 is one for each processor
 
-	files accessFiles
+	files   accessFiles
+	address bucketAddress
 }
 
 func newVerify() *cobra.Command {
 	var o verifyOptions
 	c := &cobra.Command{
-		Use:   "verify [--fix] [--rate SIZE] [--jobs N] DIRECTORY",
+		Use:   "verify [--fix] [--rate SIZE] [--jobs N] DIRECTORY|s3://BUCKET/PREFIX",
 		Short: "read all files anew and say which are damaged",
 		Long: `verify reads all wheels and source distributions of DIRECTORY and says which are
 damaged: their hash is not the one that was known, or they cannot be read or
@@ -38,35 +38,42 @@ opened. Its exit code is 1 where one is. Servers may run meanwhile.
 
 With --fix damaged files are moved to DIRECTORY/.quarantine, each beside a
 reason.txt; a server that runs stops serving them within a second. Nothing there
-is ever removed.`,
+is ever removed. Of a bucket the claim of a damaged file goes, so that its name is free,
+and its bytes stay where they are, with the reason below quarantine/.`,
 		Example: `  curd-server verify wheels
   curd-server verify --fix --rate 50MB wheels`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			directory, err := directoryOf(cmd, args)
+			name, err := placeOf(cmd, args, "s3-endpoint", "s3-region")
 			if err != nil {
 				return err
 			}
-			return verify(cmd.Context(), directory, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return verify(cmd.Context(), name, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 		DisableFlagsInUseLine: true,
 	}
-	c.Flags().BoolVar(&o.fix, "fix", false, "move damaged files to DIRECTORY/.quarantine")
+	c.Flags().BoolVar(&o.fix, "fix", false, "move damaged files to DIRECTORY/.quarantine; in a bucket, take them out of what is held")
 	c.Flags().Var(&o.rate, "rate", "read at most a `SIZE` a second, like 50MB")
 	c.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "read `N` files at once; 0 is one for each processor")
 	o.files.addAudit(c.Flags())
+	o.address.add(c.Flags())
 	return c
 }
 
-func verify(ctx context.Context, directory string, o verifyOptions, stdout, stderr io.Writer) (err error) {
+func verify(ctx context.Context, name string, o verifyOptions, stdout, stderr io.Writer) (err error) {
 	if o.jobs < 0 {
 		return usageError{fmt.Errorf("--jobs %d: must be 0 or more", o.jobs)}
 	}
-	held, done, err := visit(ctx, directory, -1, o.files, stderr)
+	p, err := openPlace(ctx, name, o.address, o.files)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, done()) }()
+	defer func() { err = errors.Join(err, p.close()) }()
+	held, err := p.visit(ctx, -1, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, held.Close()) }()
 	f, ok := stderr.(*os.File)
 	progress := ok && term.IsTerminal(int(f.Fd()))
 	clean := ""
@@ -97,29 +104,10 @@ func verify(ctx context.Context, directory string, o verifyOptions, stdout, stde
 	switch {
 	case v.Damaged == 0:
 		return nil
+	case o.fix && p.bucket != nil:
+		return fmt.Errorf("damaged files are held no more; why is said below %s/quarantine/", strings.TrimRight(name, "/"))
 	case o.fix:
-		return fmt.Errorf("damaged files are now in %s", filepath.Join(directory, disk.QuarantineDir))
+		return fmt.Errorf("damaged files are now in %s", filepath.Join(name, disk.QuarantineDir))
 	}
 	return errors.New("damaged files are there; --fix puts them aside")
-}
-
-// visit opens a folder that a server may be serving. Files of which nothing is
-// known yet are read for as long as patience lasts, below zero not at all.
-func visit(ctx context.Context, directory string, patience time.Duration, files accessFiles, stderr io.Writer) (held *catalog.Catalog, done func() error, err error) {
-	if _, err := os.Stat(directory); err != nil {
-		return nil, nil, fmt.Errorf("%s cannot be opened: %w", directory, err)
-	}
-	folder, err := disk.Open(directory)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s cannot be opened: %w", directory, err)
-	}
-	notes := files.auditLog(directory)
-	held, err = catalog.Open(ctx, catalog.Config{
-		Store: folder, State: filepath.Join(folder.Dir(), disk.StateDir), Patience: patience, Guest: true, Tarballs: true,
-		Removed: noteRemovals(notes, systemUser(), slog.New(slog.NewTextHandler(stderr, nil))),
-	})
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s cannot be opened: %w", directory, err), folder.Close())
-	}
-	return held, func() error { return errors.Join(held.Close(), notes.Close(), folder.Close()) }, nil
 }

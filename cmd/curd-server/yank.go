@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
+	"iter"
 	"slices"
 	"strings"
 
@@ -15,15 +16,16 @@ import (
 	"curdling/internal/audit"
 	"curdling/internal/catalog"
 	"curdling/internal/dist"
-	"curdling/internal/store/disk"
+	"curdling/internal/store"
 	pep440 "curdling/internal/version"
 )
 
 func newYank() *cobra.Command {
 	var o yankOptions
 	var files accessFiles
+	var address bucketAddress
 	c := &cobra.Command{
-		Use:   "yank [--reason TEXT] [--undo] DIRECTORY FILE|PROJECT==VERSION...",
+		Use:   "yank [--reason TEXT] [--undo] DIRECTORY|s3://BUCKET/PREFIX FILE|PROJECT==VERSION...",
 		Short: "have installers leave files out that are not asked for by their very version",
 		Long: `yank marks files of DIRECTORY as yanked (PEP 592): they stay where they are, and
 installers use them only where a requirement or a lock names their very version.
@@ -42,61 +44,57 @@ writing and removing these by hand does the same.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := folderOnly(cmd, args[0]); err != nil {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			name, err := placeOf(cmd, args[:1], "s3-endpoint", "s3-region")
+			if err != nil {
 				return err
 			}
-			o.log = files.auditLog(args[0])
-			defer o.log.Close()
-			return yank(cmd.Context(), args[0], args[1:], o, cmd.OutOrStdout())
+			p, err := openPlace(cmd.Context(), name, address, files)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, p.close()) }()
+			return yank(cmd.Context(), p, args[1:], o, cmd.OutOrStdout())
 		},
 		DisableFlagsInUseLine: true,
 	}
 	c.Flags().StringVar(&o.reason, "reason", "", "`TEXT` that installers show")
 	c.Flags().BoolVar(&o.undo, "undo", false, "take it back")
 	files.addAudit(c.Flags())
+	address.add(c.Flags())
 	return c
 }
 
 type yankOptions struct {
 	reason string
 	undo   bool
-	log    *audit.Log // is told of each file
 }
 
-func yank(ctx context.Context, directory string, what []string, o yankOptions, stdout io.Writer) error {
-	if _, err := os.Stat(directory); err != nil {
-		return fmt.Errorf("%s cannot be opened: %w", directory, err)
-	}
-	folder, err := disk.Open(directory)
-	if err != nil {
-		return fmt.Errorf("%s cannot be opened: %w", directory, err)
-	}
-	defer folder.Close()
+func yank(ctx context.Context, p *place, what []string, o yankOptions, stdout io.Writer) error {
 	for _, w := range what {
-		files, err := filesOf(ctx, folder, w)
+		files, err := p.filesOf(ctx, w)
 		if err != nil {
 			return err
 		}
 		if len(files) == 0 {
-			return fmt.Errorf("%s holds no file of %s; what it holds is directly in the folder, not below", directory, w)
+			return fmt.Errorf("%s holds no file of %s; what it holds is directly there, not below", p.name, w)
 		}
 		for _, file := range files {
 			key, done, action := file+catalog.YankedSuffix, "yanked", "yank"
 			if o.undo {
 				action = "unyank"
 				done = "not yanked any more:"
-				if err = folder.Remove(ctx, key); errors.Is(err, fs.ErrNotExist) {
+				if err = p.store().Remove(ctx, key); errors.Is(err, fs.ErrNotExist) {
 					err, done = nil, "was not yanked:"
 				}
 			} else {
-				err = folder.Replace(ctx, key, []byte(o.reason))
+				err = p.replace(ctx, key, []byte(o.reason))
 			}
 			if err != nil {
 				return err
 			}
 			fmt.Fprintln(stdout, done, file)
-			if err := o.log.Write(audit.Entry{Action: action, User: systemUser(), File: file, Remote: "local", Detail: o.reason}); err != nil {
+			if err := p.notes.Write(audit.Entry{Action: action, User: systemUser(), File: file, Remote: "local", Detail: o.reason}); err != nil {
 				return fmt.Errorf("%s, and it cannot be noted in the audit log: %w", done, err)
 			}
 		}
@@ -105,7 +103,7 @@ func yank(ctx context.Context, directory string, what []string, o yankOptions, s
 }
 
 // filesOf finds a file, or the files of PROJECT==VERSION.
-func filesOf(ctx context.Context, folder *disk.Store, what string) (found []string, err error) {
+func (p *place) filesOf(ctx context.Context, what string) (found []string, err error) {
 	name, number, isVersion := strings.Cut(what, "==")
 	var project dist.Name
 	var wanted pep440.Version
@@ -116,10 +114,12 @@ func filesOf(ctx context.Context, folder *disk.Store, what string) (found []stri
 		if wanted, err = pep440.Parse(strings.TrimSpace(number)); err != nil {
 			return nil, err
 		}
-	} else if _, err := dist.ParseFilename(what, ""); err != nil {
+	} else if f, err := dist.ParseFilename(what, ""); err == nil {
+		project = f.Name
+	} else {
 		return nil, fmt.Errorf("%q is neither a file's name nor PROJECT==VERSION", what)
 	}
-	for info, err := range folder.List(ctx, "") {
+	for info, err := range p.list(ctx, project) {
 		if err != nil {
 			return nil, err
 		}
@@ -134,3 +134,45 @@ func filesOf(ctx context.Context, folder *disk.Store, what string) (found []stri
 	slices.Sort(found)
 	return found, nil
 }
+
+// store is where the files lie.
+func (p *place) store() store.Store {
+	if p.folder != nil {
+		return p.folder
+	}
+	return p.bucket
+}
+
+// list lists a project, in a folder all of them.
+func (p *place) list(ctx context.Context, project dist.Name) iter.Seq2[store.Info, error] {
+	if p.folder != nil {
+		return p.folder.List(ctx, "")
+	}
+	return p.bucket.ListGroup(ctx, string(project))
+}
+
+// replace has a small file beside another hold just that.
+func (p *place) replace(ctx context.Context, key string, content []byte) error {
+	if p.folder != nil {
+		return p.folder.Replace(ctx, key, content)
+	}
+	err := p.bucket.Create(ctx, key, bytes.NewReader(content), int64(len(content)))
+	for range mostChanges {
+		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, store.ErrChanged) {
+			return err
+		}
+		var r io.ReadCloser
+		if r, _, err = p.bucket.Open(ctx, key); err != nil {
+			return err
+		}
+		old, failed := io.ReadAll(io.LimitReader(r, catalog.MaxSidecar))
+		if err := errors.Join(failed, r.Close()); err != nil {
+			return err
+		}
+		err = p.bucket.Swap(ctx, key, old, content)
+	}
+	return err
+}
+
+// mostChanges is how often somebody else may change what is to be replaced.
+const mostChanges = 8

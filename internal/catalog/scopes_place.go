@@ -121,7 +121,8 @@ func NewBucketScopes(raw bucket.Raw, o bucket.Options) *BucketScopes {
 	return &BucketScopes{raw: raw, options: o, seen: make(map[string]scopeSeen)}
 }
 
-func scopePrefix(name string) string { return scopesPrefix + name + "/" }
+// ScopePrefix is what the keys of a scope in a bucket begin with. What lies there is as main has it.
+func ScopePrefix(name string) string { return scopesPrefix + name + "/" }
 
 // Look is ScopePlace's. That a scope is there is believed for a minute, that it is not for a second.
 func (s *BucketScopes) Look(name string, upload bool) (there bool, err error) {
@@ -142,7 +143,7 @@ func (s *BucketScopes) Look(name string, upload bool) (there bool, err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), scopeLookTime)
 		defer cancel()
 		began, there := time.Now(), false
-		for _, err := range s.raw.List(ctx, scopePrefix(name)) {
+		for _, err := range s.raw.List(ctx, ScopePrefix(name)) {
 			if err != nil {
 				return false, err
 			}
@@ -178,7 +179,7 @@ func (s *BucketScopes) Open(name string) (*ScopeStore, error) {
 	if err := scope.Check(name); err != nil {
 		return nil, err
 	}
-	raw := bucket.Below(s.raw, scopePrefix(name))
+	raw := bucket.Below(s.raw, ScopePrefix(name))
 	return &ScopeStore{
 		Store: bucket.New(raw, s.options), Derived: raw,
 		Current: func() bool { return true }, Close: func() error { return nil }, // what it knows of projects is a second old, be they gone and come again
@@ -279,7 +280,7 @@ func (s *BucketScopes) RemoveScope(ctx context.Context, name string, unless time
 	if err := scope.Check(name); err != nil {
 		return false, err
 	}
-	prefix := scopePrefix(name)
+	prefix := ScopePrefix(name)
 	x, any := scopeSum{}, false
 	for info, err := range s.raw.List(ctx, prefix) {
 		if err != nil {

@@ -40,6 +40,9 @@ type Verified struct {
 // cannot be read, or its hash is not the one that was known of it; one of which
 // nothing is known, or that was changed since, where it is not what its name says.
 func (c *Catalog) Verify(ctx context.Context, o VerifyOptions) (Verified, error) {
+	if c.far != nil && c.far.walked != nil {
+		return c.far.verifyAll(ctx, o)
+	}
 	infos, err := c.verifiable(ctx)
 	if err != nil {
 		return Verified{}, err

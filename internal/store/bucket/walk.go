@@ -24,6 +24,7 @@ type Project struct {
 	// names was not read.
 	Files    []store.Info
 	Tarballs []Tarball // of wheels in Files
+	Broken   []string  // files of which no bytes are there
 
 	listing *listing
 }
@@ -71,6 +72,8 @@ func (l *listing) project(name string) *Project {
 		if bytes := l.bytes[c.place.key]; len(bytes) > 0 {
 			held[c.place.key] = true
 			p.Files = append(p.Files, store.Info{Key: c.place.key, Size: bytes[0].Size, ModTime: c.ModTime})
+		} else {
+			p.Broken = append(p.Broken, c.place.key)
 		}
 	}
 	for _, b := range l.beside {
