@@ -100,7 +100,7 @@ bench-fleet: build $(TOOLS)/versitygw
 	$(GO) run ./bench/fleet $(ARGS)
 
 stress-server:
-	CURDLING_STRESS_SERVER=60 $(GO) test -count=1 -v -timeout 10m -run 'TestMixedLoad|TestFullAndReadOnly' ./cmd/curd-server
+	CURDLING_STRESS_SERVER=60 $(GO) test -count=1 -v -timeout 10m -run 'TestMixedLoad|TestFullAndReadOnly|TestFullDisk' ./cmd/curd-server ./internal/store/filecache
 
 # What curd installs against what pip installs; what it resolves against uv. These dial the default index.
 check-pip: build
