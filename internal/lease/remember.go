@@ -11,13 +11,12 @@ import (
 )
 
 const (
-	rememberThere  = time.Minute
-	rememberAbsent = time.Second
-	maxRemembered  = 16 << 20 // bytes of documents
+	rememberFor   = time.Minute
+	maxRemembered = 16 << 20 // bytes of documents
 )
 
 // Remembered are documents that stay as they are once they are there, as METADATA of sources does, and for which many ask: of
-// all who ask at once one does, a document is believed for a minute, and that there is none for a second. Make it with [Remember].
+// all who ask at once one or two do, and a document is believed for a minute. That there is none is known as of now. Make it with [Remember].
 type Remembered struct {
 	Documents
 	flight singleflight.Group
@@ -29,8 +28,8 @@ type Remembered struct {
 
 type remembered struct {
 	value   []byte
-	version string // "": there was none
-	until   time.Time
+	version string    // "": there was none
+	began   time.Time // to be asked for
 }
 
 // Remember remembers what docs have.
@@ -43,13 +42,15 @@ func (r *Remembered) Get(ctx context.Context, name, known string) (value []byte,
 	r.mu.Lock()
 	k, ok := r.known[name]
 	r.mu.Unlock()
-	if !ok || time.Now().After(k.until) {
+	called := time.Now()
+	for ok = ok && called.Sub(k.began) < rememberFor; !ok; {
 		select {
 		case result := <-r.flight.DoChan(name, func() (any, error) { return r.ask(context.WithoutCancel(ctx), name) }):
 			if result.Err != nil {
 				return nil, "", result.Err
 			}
 			k = result.Val.(remembered)
+			ok = k.version != "" || !k.began.Before(called) // else another had asked before
 		case <-ctx.Done():
 			return nil, "", context.Cause(ctx)
 		}
@@ -66,10 +67,10 @@ func (r *Remembered) Get(ctx context.Context, name, known string) (value []byte,
 func (r *Remembered) ask(ctx context.Context, name string) (k remembered, err error) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	k.until = time.Now().Add(rememberThere)
+	k.began = time.Now()
 	k.value, k.version, err = r.Documents.Get(ctx, name, "")
 	if errors.Is(err, fs.ErrNotExist) {
-		k.until, err = time.Now().Add(rememberAbsent), nil
+		return k, nil
 	}
 	if err != nil {
 		return k, err

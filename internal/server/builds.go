@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,7 +43,8 @@ const (
 	maxQuestion   = 64 << 10         // bytes
 	maxBuildWait  = 30 * time.Second // for news
 	maxWaiting    = 4096             // clients; who comes then does not wait
-	findEvery     = 2 * time.Second  // what may come without a lease
+	wakeEvery     = 2 * time.Second  // those who wait
+	findEvery     = 5 * time.Second  // what may come without a lease, for all who wait for it
 	questionTime  = 10 * time.Second // for a body to come
 	metadataTime  = time.Minute
 	preparedClass = "text/plain; charset=utf-8"
@@ -53,12 +55,36 @@ type waiting struct {
 	places chan struct{}
 	end    context.Context
 	stop   context.CancelFunc
+
+	mu     sync.Mutex
+	looked map[string]time.Time // when one of those who wait for it began to look, and there was nothing
 }
 
-func newWaiting() waiting {
-	w := waiting{places: make(chan struct{}, maxWaiting)}
+func newWaiting() *waiting {
+	w := &waiting{places: make(chan struct{}, maxWaiting), looked: make(map[string]time.Time)}
 	w.end, w.stop = context.WithCancel(context.Background())
 	return w
+}
+
+// look tells one of all who wait for the same, while somebody builds it, to look for it now and then.
+func (w *waiting) look(name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.looked[name]) < findEvery {
+		return false
+	}
+	if len(w.looked) >= maxWaiting {
+		clear(w.looked)
+	}
+	w.looked[name] = time.Now()
+	return true
+}
+
+// found has all who wait for something look.
+func (w *waiting) found(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.looked, name)
 }
 
 // begin gives a context that is done when there was enough waiting, which is at once where
@@ -178,11 +204,22 @@ func (s *shelf) ask(w *response, r *http.Request, find func(*index.BuildQuestion
 	waiting, done := s.waiting.begin(r.Context(), min(time.Duration(q.Wait*float64(time.Second)), maxBuildWait, s.stall/2))
 	defer done()
 	w.Header().Set("Cache-Control", "no-store")
-	for {
-		if answer, err := find(&q); err != nil {
-			return err
-		} else if answer != nil {
-			return sendJSON(w, http.StatusOK, answer)
+	for waits := q.After != ""; ; waits = true {
+		held := false
+		if waits {
+			_, status, err := s.claim(r, name, q, false, "")
+			if err != nil {
+				return leaseError(err)
+			}
+			held = status.State == lease.Held
+		}
+		if !held || s.waiting.look(s.scope+" "+name) {
+			if answer, err := find(&q); err != nil {
+				return err
+			} else if answer != nil {
+				s.waiting.found(s.scope + " " + name)
+				return sendJSON(w, http.StatusOK, answer)
+			}
 		}
 		leases, status, err := s.claim(r, name, q, refusal == nil && !q.Look, w.user())
 		if err != nil {
@@ -206,7 +243,7 @@ func (s *shelf) ask(w *response, r *http.Request, find func(*index.BuildQuestion
 			return sendJSON(w, http.StatusAccepted, index.BuildAnswer{
 				Holder: plainLine(status.By), Since: status.Since.Seconds(), Log: process.Plain(status.Log), After: status.After})
 		}
-		soon, cancel := context.WithTimeout(waiting, findEvery)
+		soon, cancel := context.WithTimeout(waiting, wakeEvery)
 		leases.Wait(soon, name, status.After)
 		cancel()
 	}

@@ -76,7 +76,7 @@ func newFarSite(t *testing.T, raw *gate) *site {
 	}
 	t.Cleanup(func() { held.Close() })
 	s.Server = New(Config{Catalog: held, Log: log, Builds: Builds{
-		Leases: lease.New(lease.NewStored(raw, "leases/"), lease.Options{}), Prepared: lease.NewStored(raw, "prepared/"),
+		Leases: lease.New(lease.NewStored(raw, "leases/"), lease.Options{}), Prepared: lease.Remember(lease.NewStored(raw, "prepared/")),
 	}})
 	return s
 }

@@ -125,7 +125,7 @@ type Server struct {
 	abouts           *abouts
 
 	builds  Builds
-	waiting waiting
+	waiting *waiting
 
 	planning chan struct{} // a token for each plan that is being made
 
