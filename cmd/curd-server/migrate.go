@@ -118,15 +118,15 @@ func runMigrate(ctx context.Context, from, to string, o migrateOptions, stdout, 
 			places[i] = migrate.Folder(name)
 			continue
 		}
-		bucket, err := s3.Open(ctx, name, o.options())
+		in, err := s3.Open(ctx, name, o.options())
 		if err != nil {
 			return err
 		}
-		defer bucket.Close()
+		defer in.Close()
 		if name == to {
-			log.Share(bucket, newServerName())
+			log.Share(in, newServerName())
 		}
-		places[i] = migrate.Bucket(bucket, func(folder string) migrate.Raw { return bucket.Below(folder) }, temp)
+		places[i] = migrate.Bucket(in, temp)
 	}
 	show := &migration{stdout: stdout, stderr: stderr}
 	defer show.close()

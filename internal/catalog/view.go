@@ -105,20 +105,18 @@ func (v *View) ask(ctx context.Context, ask func(context.Context, *Catalog) erro
 	return cmp.Or(err, own())
 }
 
-// spare has somebody ask what lies above. Where that is a second level and does not answer, or not soon, there is no error if the catalog's own
-// word is enough.
+// spare has somebody ask what lies above. Where that is a second level and does not answer, or not soon, or not well, there is no error if the
+// catalog's own word is enough.
 func (v *View) spare(ctx context.Context, enough bool, ask func(context.Context) error) error {
 	if !v.second || !enough {
 		return ask(ctx)
 	}
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := ask(soon)
-	var away *store.UnavailableError
-	if errors.As(err, &away) || err != nil && ctx.Err() == nil && soon.Err() != nil {
-		return nil
+	if err := ask(soon); err != nil && ctx.Err() != nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // Project gives what is held of a project, or nil.

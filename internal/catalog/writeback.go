@@ -25,6 +25,7 @@ type WriteBack struct {
 	tries  map[dist.Name]int
 	silent int           // how often the bucket did not answer, one time after the other
 	until  time.Time     // nothing is begun before
+	warned time.Time     // when the log was last told
 	wake   chan struct{} // somebody is queued
 	left   map[dist.Name]map[string]string
 	stats  WriteBackStats
@@ -41,6 +42,7 @@ type WriteBackStats struct {
 const (
 	longestRestWritten = 30 * time.Second // from a failure to the next try
 	firstRestWritten   = 200 * time.Millisecond
+	warnEvery          = time.Minute
 )
 
 // NewWriteBack has what comes to a folder be noted. Nothing is copied before Run.
@@ -203,12 +205,13 @@ func (w *WriteBack) done(ctx context.Context, name dist.Name, err error) {
 	}
 	w.tries[name]++
 	rest := min(firstRestWritten<<min(w.tries[name], 10), longestRestWritten)
-	w.log.Debug("a project cannot be copied to the bucket now", "project", name, "err", err, "again_in", rest)
+	if time.Since(w.warned) > warnEvery {
+		w.warned = time.Now()
+		w.log.Warn("the bucket does not take what comes; it stays in the folder, and is copied as soon as it does", "project", name, "err", err)
+	}
 	var away *store.UnavailableError
 	if errors.As(err, &away) { // it is nothing with this project
-		if w.silent++; w.silent == 1 {
-			w.log.Warn("the bucket does not answer; what comes stays in the folder, and is copied when it does", "err", err)
-		}
+		w.silent++
 		rest = min(firstRestWritten<<min(w.silent, 10), longestRestWritten)
 		w.until = time.Now().Add(max(rest, min(away.RetryAfter, longestRestWritten)))
 	}

@@ -32,7 +32,7 @@ func objectStore(t *testing.T, endpoint string) (Place, *s3.Store) {
 		t.Fatal(err)
 	}
 	t.Cleanup(raw.Close)
-	return Bucket(raw, func(folder string) Raw { return raw.Below(folder) }, t.TempDir()), raw
+	return Bucket(raw, t.TempDir()), raw
 }
 
 func write(t *testing.T, dir string, files map[string]string) {

@@ -91,22 +91,12 @@ func (f folder) below(scope string) Place {
 	return folder(filepath.Join(string(f), disk.ScopesDir, scope))
 }
 
-// Raw is the object store of a bucket.
-type Raw interface {
-	bucket.Raw
-	store.Versioned
-}
-
-// Bucket is a bucket, or what lies below a prefix in it. below gives what lies below a folder in it; temp is a folder for files
-// on their way.
-func Bucket(raw Raw, below func(folder string) Raw, temp string) Place {
-	return objects{raw, below, temp}
-}
+// Bucket is a bucket, or what lies below a prefix in it; temp is a folder for files on their way.
+func Bucket(raw bucket.Raw, temp string) Place { return objects{raw, temp} }
 
 type objects struct {
-	raw   Raw
-	child func(folder string) Raw
-	temp  string
+	raw  bucket.Raw
+	temp string
 }
 
 func (b objects) open(ctx context.Context, _ bool, log *slog.Logger) (*level, error) {
@@ -140,5 +130,5 @@ func (b objects) scopes(ctx context.Context) (names []string, err error) {
 }
 
 func (b objects) below(scope string) Place {
-	return objects{b.child(scopesFolder + scope), nil, b.temp}
+	return objects{bucket.Below(b.raw, scopesFolder+scope+"/"), b.temp}
 }

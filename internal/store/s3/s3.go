@@ -54,13 +54,6 @@ var (
 	_ store.Presigner = (*Store)(nil)
 )
 
-// Below gives what lies below a folder of the store, as a store that need not be closed.
-func (s *Store) Below(folder string) *Store {
-	below := *s
-	below.prefix = s.prefix + folder + "/"
-	return &below
-}
-
 // Close closes the connections that nobody uses.
 func (s *Store) Close() { s.transport.CloseIdleConnections() }
 
