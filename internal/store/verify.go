@@ -35,7 +35,7 @@ func (v *verified) Read(p []byte) (int, error) {
 		v.hash.Write(p[v.hashed-v.at : n])
 		v.hashed = end
 	}
-	if v.at += int64(n); v.hashed == v.size && (n > 0 || errors.Is(err, io.EOF)) {
+	if v.at += int64(n); v.hashed >= v.size && (n > 0 || errors.Is(err, io.EOF)) {
 		if got := hex.EncodeToString(v.hash.Sum(nil)); got != v.want {
 			v.err = fmt.Errorf("%s: the bytes have sha256 %s, and must have %s", v.name, got, v.want)
 			return 0, v.err

@@ -124,7 +124,11 @@ func (s *Store) Open(ctx context.Context, key string) (io.ReadSeekCloser, store.
 // bytes opens what a file's claim names.
 func (s *Store) bytes(ctx context.Context, f file) (io.ReadSeekCloser, error) {
 	return s.cache.Open(ctx, f.sha256, f.size, func(ctx context.Context) (io.ReadSeekCloser, error) {
-		r, _, err := s.raw.Open(ctx, f.object)
+		r, info, err := s.raw.Open(ctx, f.object)
+		if err == nil && info.Size != f.size {
+			r.Close()
+			err = fmt.Errorf("%s: %d bytes lie there, and must be %d", f.object, info.Size, f.size)
+		}
 		return r, err
 	})
 }
@@ -343,11 +347,13 @@ func (s *Store) create(ctx context.Context, p place, c claim, spooled *os.File) 
 	err = s.raw.Create(ctx, p.object(), bytes.NewReader(text), f.claimSize)
 	if err != nil {
 		_, held, lookErr := s.claim(ctx, p)
-		switch {
+		switch taken := errors.Is(err, fs.ErrExist); {
 		case lookErr == nil && held.object == f.object:
 			err = nil // the answer was lost
-		case lookErr == nil && errors.Is(err, fs.ErrExist):
+		case taken && (lookErr == nil || errors.Is(lookErr, errBroken)):
 			s.drop(ctx, f)
+		case taken:
+			err = &store.UnavailableError{Err: errors.New(p.key + ": it was taken, and by whom cannot be seen: " + lookErr.Error())}
 		}
 	}
 	if err == nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // MaxNote is the longest note, in bytes.
-const MaxNote = 64 << 10
+const MaxNote = 1 << 20
 
 const (
 	format   = 1

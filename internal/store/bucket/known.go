@@ -1,6 +1,8 @@
 package bucket
 
 import (
+	"hash/fnv"
+	"io"
 	"sync"
 	"time"
 
@@ -20,8 +22,21 @@ type file struct {
 	at        uint64 // when it was noticed, by the count of changes
 }
 
+func (f file) withoutNote() file {
+	f.noted, f.note = false, nil
+	return f
+}
+
+// info tells of a file. The time of a claim is told in seconds; what is below is made of the attempt's name, so that
+// another file of the same second and size has another time on all servers.
 func (f file) info(key string) store.Info {
-	return store.Info{Key: key, Size: f.size, ModTime: f.modTime}
+	info := store.Info{Key: key, Size: f.size, ModTime: f.modTime}
+	if f.claimSize > 0 {
+		h := fnv.New32a()
+		_, _ = io.WriteString(h, f.object)
+		info.ModTime = info.ModTime.Truncate(time.Second).Add(time.Duration(h.Sum32() % 1e9))
+	}
+	return info
 }
 
 // of tells whether a file has the claim that a listing shows.
@@ -38,7 +53,11 @@ type memory struct {
 	changes    uint64
 	young, old map[string]*group
 	files      int // in young
+	notes      int // bytes of notes that are kept in young; in old there are none
 }
+
+// maxNotes is how many bytes of notes are kept until somebody asks for them. Those beyond are read again then.
+const maxNotes = 64 << 20
 
 type group struct {
 	files  map[string]file // by flat key; the zero one was removed
@@ -51,13 +70,16 @@ func (m *memory) group(name string) *group {
 		return g
 	}
 	if m.files > m.limit/2 || m.young == nil {
-		m.young, m.old, m.files = make(map[string]*group), m.young, 0
+		m.young, m.old, m.files, m.notes = make(map[string]*group), m.young, 0, 0
 	}
 	g := m.old[name]
 	if g == nil {
 		g = &group{files: make(map[string]file)}
 	}
 	delete(m.old, name)
+	for key, f := range g.files {
+		g.files[key] = f.withoutNote()
+	}
 	m.young[name] = g
 	m.files += len(g.files) + 1
 	return g
@@ -77,13 +99,12 @@ func (m *memory) takeNote(p place) (file, []byte, bool) {
 	defer m.mu.Unlock()
 	g := m.group(p.group)
 	f := g.files[p.key]
-	if !f.noted || f.missing {
+	if !f.noted {
 		return file{}, nil, false
 	}
-	note := f.note
-	f.noted, f.note = false, nil
-	g.files[p.key] = f
-	return f, note, true
+	m.notes -= len(f.note)
+	g.files[p.key] = f.withoutNote()
+	return f, f.note, true
 }
 
 // seen tells whether the bytes of a file are known to be there.
@@ -100,10 +121,12 @@ func (m *memory) put(p place, f file) {
 	m.changes++
 	f.at = m.changes
 	g := m.group(p.group)
-	if _, ok := g.files[p.key]; !ok {
+	old, ok := g.files[p.key]
+	if !ok {
 		m.files++
 	}
-	g.files[p.key] = f
+	m.notes -= len(old.note)
+	g.files[p.key] = f.withoutNote()
 }
 
 // forget notes that a file was removed, or is not what it was.
@@ -129,8 +152,8 @@ func (m *memory) snapshot(name string) map[string]file {
 	return files
 }
 
-// list takes over what a listing of a group found that began at a time. What was noticed since counts more.
-func (m *memory) list(name string, began uint64, files map[string]file) {
+// list takes over what a listing of a group found that began at a time, or a part of it. What was noticed since counts more.
+func (m *memory) list(name string, began uint64, files map[string]file, whole bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	g := m.group(name)
@@ -138,10 +161,19 @@ func (m *memory) list(name string, began uint64, files map[string]file) {
 		return
 	}
 	for key, f := range g.files {
-		if f.at > began {
+		m.notes -= len(f.note)
+		if _, ok := files[key]; f.at > began || !whole && !ok {
 			files[key] = f
 		}
 	}
+	for key, f := range files {
+		if m.notes += len(f.note); m.notes > maxNotes {
+			m.notes -= len(f.note)
+			files[key] = f.withoutNote()
+		}
+	}
 	m.files += len(files) - len(g.files)
-	g.files, g.listed = files, began
+	if g.files = files; whole {
+		g.listed = began
+	}
 }

@@ -64,7 +64,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Info, e
 }
 
 // ListGroup is one listing, and reads the claims that were not read before. What they say is known then, their notes
-// among it.
+// among it, also where one of them cannot be read, which is an error: the next listing goes on from there.
 func (s *Store) ListGroup(ctx context.Context, name string) iter.Seq2[store.Info, error] {
 	return func(yield func(store.Info, error) bool) {
 		infos, err := s.listGroup(ctx, name)
@@ -102,30 +102,31 @@ func (s *Store) listGroup(ctx context.Context, name string) ([]store.Info, error
 		mu sync.Mutex
 		g  errgroup.Group
 	)
+	found := func(p place, f file) {
+		mu.Lock()
+		defer mu.Unlock()
+		files[p.key] = f
+	}
 	g.SetLimit(atOnce)
 	for _, c := range l.claims {
 		f, ok := known[c.place.key]
 		if ok && f.of(c.Info) && l.agrees(c.place, f) {
-			mu.Lock()
-			files[c.place.key] = f
-			mu.Unlock()
+			found(c.place, f)
 			continue
 		}
 		g.Go(func() error {
 			f, err := s.examine(ctx, c.place, l)
-			if errors.Is(err, fs.ErrNotExist) { // removed meanwhile, or it cannot be read
+			switch {
+			case err == nil:
+				found(c.place, f)
+			case errors.Is(err, fs.ErrNotExist): // removed meanwhile, or it cannot be read
 				return nil
 			}
-			if err != nil {
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			files[c.place.key] = f
-			return nil
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
+		s.known.list(name, began, files, false)
 		return nil, err
 	}
 	for _, c := range l.claims {
@@ -133,7 +134,7 @@ func (s *Store) listGroup(ctx context.Context, name string) ([]store.Info, error
 			infos = append(infos, f.info(c.place.key))
 		}
 	}
-	s.known.list(name, began, files)
+	s.known.list(name, began, files, true)
 	return infos, nil
 }
 
@@ -150,7 +151,7 @@ func (s *Store) examine(ctx context.Context, p place, l *listing) (file, error) 
 	// They may have come after the page was listed on which they would be.
 	err = s.there(ctx, f)
 	if f.missing = errors.Is(err, fs.ErrNotExist); f.missing {
-		f.noted, f.note, err = false, nil, nil
+		f, err = f.withoutNote(), nil
 	}
 	return f, err
 }

@@ -48,7 +48,7 @@ type Swept struct {
 	Groups  int      // that were looked at
 	Removed int      // objects: bytes that no claim named, and tarballs of files that are gone
 	Bytes   int64    // of these
-	Broken  []string // files whose claim is there, and whose bytes are not, or that cannot be read; they are not held
+	Broken  []string // files that are not held, as their claim cannot be read, or no bytes have their name, or several and not those claimed
 }
 
 // Sweep removes the bytes that no claim names, and that were put longer ago than age, by the clock of the raw store. It

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"io/fs"
 	"iter"
@@ -28,8 +29,8 @@ type Memory struct {
 	*objects
 	faults Faults
 
-	mu  sync.Mutex
-	rnd *rand.Rand // nil: all is well
+	mu    sync.Mutex
+	asked map[string]uint64 // how often for the same
 }
 
 // objects is what all links of a Memory share.
@@ -59,7 +60,7 @@ type Faults struct {
 	Delay time.Duration // a request is up to so long under way, and its answer again; zero is no time
 	Fail  float64       // do not arrive
 	Lose  float64       // are done, and the answer is lost
-	Late  float64       // are given up, and done up to 100 Delays later; Removes are none of them
+	Late  float64       // Creates, Swaps, Puts and Deletes are given up, and done up to 100 Delays later; others fail
 	Twice float64       // Creates, Swaps, Puts and Deletes come twice, and the answer is the second one's
 }
 
@@ -85,7 +86,7 @@ func NewMemory(page int, tick time.Duration) *Memory {
 
 // Link gives another way to the same objects.
 func (m *Memory) Link(f Faults) *Memory {
-	return &Memory{objects: m.objects, faults: f, rnd: rand.New(rand.NewPCG(f.Seed, 0))}
+	return &Memory{objects: m.objects, faults: f, asked: make(map[string]uint64)}
 }
 
 // Requests tells what was asked so far, on all links.
@@ -339,7 +340,7 @@ func (m *Memory) ask(ctx context.Context, op, key string, do func(*objects) erro
 		defer m.objects.mu.Unlock()
 		return do(m.objects)
 	}
-	f := m.fate(op)
+	f := m.fate(op, key)
 	err := wait(ctx, f.there)
 	switch {
 	case f.late > 0: // whether somebody waits or not
@@ -370,26 +371,35 @@ type fate struct {
 	fails, lost, twice bool
 }
 
-func (m *Memory) fate(op string) (f fate) {
-	if m.rnd == nil {
+// fate depends on what is asked and how often that was, and not on what else is asked at the same time.
+func (m *Memory) fate(op, key string) (f fate) {
+	if m.faults == (Faults{}) {
 		return fate{}
 	}
+	h := fnv.New64a()
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	changes := op == "create" || op == "swap"
-	within := func(d time.Duration) time.Duration { return time.Duration(m.rnd.Int64N(int64(d) + 1)) }
+	m.asked[op+key]++
+	fmt.Fprint(h, op, key, m.asked[op+key])
+	m.mu.Unlock()
+	rnd := rand.New(rand.NewPCG(m.faults.Seed, h.Sum64()))
+	within := func(d time.Duration) time.Duration { return time.Duration(rnd.Int64N(int64(d) + 1)) }
 	f.there, f.back = within(m.faults.Delay), within(m.faults.Delay)
-	late := 1 + within(100*m.faults.Delay)
-	switch share := m.rnd.Float64(); {
-	case share < m.faults.Fail:
+	changes := op == "create" || op == "swap"
+	share := rnd.Float64()
+	befalls := func(part float64) bool {
+		share -= part
+		return share < 0
+	}
+	switch {
+	case befalls(m.faults.Fail):
 		f.fails = true
-	case share < m.faults.Fail+m.faults.Lose:
+	case befalls(m.faults.Lose):
 		f.lost = true
-	case share < m.faults.Fail+m.faults.Lose+m.faults.Late:
-		if f.late = late; !changes {
-			f.late, f.fails = 0, true
+	case befalls(m.faults.Late):
+		if f.fails = !changes; changes {
+			f.late = 1 + within(100*m.faults.Delay)
 		}
-	case share < m.faults.Fail+m.faults.Lose+m.faults.Late+m.faults.Twice:
+	case befalls(m.faults.Twice):
 		f.twice = changes
 	}
 	return f
