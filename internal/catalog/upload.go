@@ -57,16 +57,29 @@ func (c *Catalog) Receive(filename string, r io.Reader) (*Upload, error) {
 	}
 	f, err := c.Spool()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filename, err)
+		return nil, c.noRoomHere(fmt.Errorf("%s: %w", filename, err))
 	}
 	u := &Upload{Filename: filename, catalog: c, spooled: f}
 	h := sha256.New()
 	if u.Size, err = io.Copy(io.MultiWriter(f, h), r); err != nil {
 		u.Discard()
-		return nil, fmt.Errorf("%s: %w", filename, err)
+		return nil, c.noRoomHere(fmt.Errorf("%s: %w", filename, err))
 	}
 	u.SHA256 = hex.EncodeToString(h.Sum(nil))
 	return u, nil
+}
+
+// noRoomHere makes of a full disk, where the files do not lie on it but in a store far away, that it is full at the moment: other servers may
+// have room, and this one again when files at hand are gone.
+func (c *Catalog) noRoomHere(err error) error {
+	if c.far == nil || !store.IsFull(err) || errors.Is(err, store.ErrFull) {
+		return err
+	}
+	c.log.Error("this machine's disk has no room for uploads on their way", "err", err)
+	if s, ok := c.store.(store.Yielder); ok {
+		s.Yield()
+	}
+	return &store.UnavailableError{Err: err, RetryAfter: 5 * time.Second}
 }
 
 // Spool makes a temporary file, in the store where it can take it over. Whoever

@@ -144,6 +144,12 @@ type Doubter interface {
 	Doubt(key string)
 }
 
+// Yielder is a Store that has files at hand which it can do without.
+type Yielder interface {
+	// Yield removes some of them, as the disk is full.
+	Yield()
+}
+
 // UnavailableError says that a store does not answer, or not now. What was to be done was not done, or that is not known.
 type UnavailableError struct {
 	Err        error

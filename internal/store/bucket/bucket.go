@@ -73,6 +73,7 @@ var (
 	_ store.Quarantiner = (*Store)(nil)
 	_ store.Presigner   = (*Store)(nil)
 	_ store.Doubter     = (*Store)(nil)
+	_ store.Yielder     = (*Store)(nil)
 )
 
 // New gives the store that lies in raw. It asks for nothing.
@@ -229,6 +230,9 @@ func (s *Store) Place(ctx context.Context, key string) (object string, info stor
 
 // Doubt has the cache's copy of a file hashed before it is used again.
 func (s *Store) Doubt(key string) { s.cache.Doubt(s.SHA256(key)) }
+
+// Yield is the cache's, whose folder may be on the disk of Temp.
+func (s *Store) Yield() { s.cache.Yield() }
 
 // Presign is for the raw stores that can do it; of others the error wraps [errors.ErrUnsupported].
 func (s *Store) Presign(ctx context.Context, key string, ttl time.Duration) (string, error) {

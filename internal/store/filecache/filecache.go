@@ -193,6 +193,14 @@ func (c *Cache) Doubt(sha256 string) {
 	}
 }
 
+// Yield removes a tenth of what is there, and one file at least, as somebody else needs room on the disk.
+func (c *Cache) Yield() {
+	c.mu.Lock()
+	gone := c.evict(max(c.stats.Bytes-max(c.stats.Bytes/10, 1), 0))
+	c.mu.Unlock()
+	c.remove(gone...)
+}
+
 // forget throws a file away that is damaged.
 func (c *Cache) forget(sum string) {
 	c.mu.Lock()

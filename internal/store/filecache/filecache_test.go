@@ -502,6 +502,23 @@ func TestDoubt(t *testing.T) {
 	c.Doubt("unknown")
 }
 
+// TestYield: what nobody asked for longest goes where others need room.
+func TestYield(t *testing.T) {
+	t.Parallel()
+	c := newCache(t, t.TempDir(), 10_000)
+	c.Yield()
+	for i := range 5 {
+		check(t, c, newObject(1000+i))
+	}
+	for want := 4; want >= 0; want-- {
+		c.Yield()
+		if got := len(files(t, c.dir)); got != want {
+			t.Errorf("%d files, want %d", got, want)
+		}
+	}
+	c.Yield()
+}
+
 // TestTouched: a later process knows to an hour what was asked for.
 func TestTouched(t *testing.T) {
 	t.Parallel()

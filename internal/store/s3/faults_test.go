@@ -219,6 +219,30 @@ func TestTriedAgain(t *testing.T) {
 	}
 }
 
+// TestMistaken: an answer to a request that was none is not ours.
+func TestMistaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *Store, server *s3test.Server) {
+		n := 0
+		server.Before = func(w http.ResponseWriter, r *http.Request) bool {
+			if n++; n%2 == 0 {
+				return false
+			}
+			s3test.Fail(w, r, http.StatusBadRequest, "BadRequest")
+			return true
+		}
+		create(t, s, "a", "content")
+		if got, err := read(t.Context(), s, "a"); err != nil || got != "content" {
+			t.Errorf("%q, %v", got, err)
+		}
+		if _, err := s.Stat(t.Context(), "a"); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := s.Get(t.Context(), "a", ""); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestGivesUp: somebody who asks a bucket that fails gets his answer in time.
 func TestGivesUp(t *testing.T) {
 	for name, fail := range map[string]func(http.ResponseWriter, *http.Request){

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -99,6 +100,8 @@ func faultOf(err error) fault {
 		return passingFault
 	case said.Code == "ConditionalRequestConflict", said.Code == "OperationAborted": // two at the same instant
 		return passingFault
+	case said.StatusCode == http.StatusBadRequest && (said.Code == "BadRequest" || strings.HasPrefix(said.Code, "400 ")):
+		return passingFault // versitygw takes for a request what is left of the body of the one before, which it refused early
 	case said.StatusCode == http.StatusTooManyRequests, said.StatusCode == http.StatusRequestTimeout,
 		said.StatusCode >= 500 && !lasting(said.StatusCode):
 		return passingFault

@@ -84,14 +84,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet:
 		s.list(w, r, bucket+"/")
 	default:
-		fail(w, r, http.StatusNotImplemented, "NotImplemented")
+		Fail(w, r, http.StatusNotImplemented, "NotImplemented")
 	}
 }
 
 func (s *Server) put(w http.ResponseWriter, r *http.Request, name string) {
 	body, err := payload(r)
 	if err != nil {
-		fail(w, r, http.StatusBadRequest, "IncompleteBody")
+		Fail(w, r, http.StatusBadRequest, "IncompleteBody")
 		return
 	}
 	sum := md5.Sum(body)
@@ -110,7 +110,7 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, name string) {
 	s.mu.Unlock()
 	switch {
 	case !ok:
-		fail(w, r, http.StatusPreconditionFailed, "PreconditionFailed")
+		Fail(w, r, http.StatusPreconditionFailed, "PreconditionFailed")
 	case s.After == nil || !s.After(w, r):
 		w.Header().Set("ETag", o.etag)
 	}
@@ -125,7 +125,7 @@ func (s *Server) delete(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	s.mu.Unlock()
 	if !ok {
-		fail(w, r, http.StatusPreconditionFailed, "PreconditionFailed")
+		Fail(w, r, http.StatusPreconditionFailed, "PreconditionFailed")
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -172,7 +172,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, name string) {
 	o, held := s.objects[name]
 	s.mu.Unlock()
 	if !held {
-		fail(w, r, http.StatusNotFound, "NoSuchKey")
+		Fail(w, r, http.StatusNotFound, "NoSuchKey")
 		return
 	}
 	maps.Copy(w.Header(), o.metadata)
@@ -232,10 +232,11 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, bucket string) {
 
 // SlowDown answers as a store does that is asked too much.
 func SlowDown(w http.ResponseWriter, r *http.Request) {
-	fail(w, r, http.StatusServiceUnavailable, "SlowDown")
+	Fail(w, r, http.StatusServiceUnavailable, "SlowDown")
 }
 
-func fail(w http.ResponseWriter, r *http.Request, status int, code string) {
+// Fail answers with an error of the store's.
+func Fail(w http.ResponseWriter, r *http.Request, status int, code string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
