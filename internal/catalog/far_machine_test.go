@@ -266,10 +266,11 @@ func machine(t *testing.T, rt *rapid.T) {
 			name, content, record := f.file(rt)
 			if rapid.Bool().Draw(rt, "somebody asks meanwhile") {
 				after := time.Duration(rapid.IntRange(0, 4000).Draw(rt, "ms")) * time.Millisecond
+				asked := s.Catalog // the server may have started again by then
 				go func() {
 					time.Sleep(after)
-					_ = s.Fresh(t.Context(), "foo")
-					_ = s.Fresh(t.Context(), "bar")
+					_ = asked.Fresh(t.Context(), "foo")
+					_ = asked.Fresh(t.Context(), "bar")
 				}()
 			}
 			err := f.send(rt, s, name, content, record)
