@@ -137,6 +137,7 @@ func (c *client) once(ctx context.Context, r *request) (a *answer, err error) {
 	})
 	if err != nil {
 		err = fmt.Errorf("%s %s: %w", r.method, r.path, err)
+		c.stats.tell("%v, after %v", err, took.Round(time.Millisecond))
 	}
 	return a, err
 }

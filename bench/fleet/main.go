@@ -43,6 +43,7 @@ type options struct {
 	faults                bool
 	only                  string
 	results               string
+	verbose               bool
 }
 
 func main() {
@@ -75,14 +76,18 @@ func run(ctx context.Context) error {
 	flag.BoolVar(&o.faults, "faults", false, "the same load with what goes wrong, and a check of all that was acknowledged")
 	flag.StringVar(&o.only, "only", "", "faults by their names, parted by commas; empty for all")
 	flag.StringVar(&o.results, "results", "", "file that the tables go into (default bench/results/fleet-DATE.md)")
+	flag.BoolVar(&o.verbose, "v", false, "tell of each request that fails")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("what is %q?", flag.Arg(0))
 	}
-	if *quick {
-		o.sessions, o.length, o.build, o.projects, *wheels = 120, 12*time.Second, 3*time.Second, 60, "2000"
-	}
 	var err error
+	if *quick {
+		err = smaller(map[string]string{"sessions": "120", "length": "12s", "build": "3s", "projects": "60", "wheels": "2000"})
+	}
+	if err != nil {
+		return err
+	}
 	if o.servers, err = numbers(*servers); err != nil {
 		return err
 	}
@@ -105,6 +110,15 @@ func run(ctx context.Context) error {
 		}
 		return loads(ctx, &o, dir)
 	})
+}
+
+// smaller sets flags that were not set.
+func smaller(values map[string]string) (err error) {
+	flag.Visit(func(f *flag.Flag) { delete(values, f.Name) })
+	for name, value := range values {
+		err = errors.Join(err, flag.Set(name, value))
+	}
+	return err
 }
 
 func resultsFile(faults, quick bool) string {

@@ -135,6 +135,15 @@ func (o *outcome) sent() (n int64) {
 	return n
 }
 
+// builds are those that were executed, for each wheel that was missing.
+func (o *outcome) builds() string {
+	text := fmt.Sprintf("%s (%d of %d", per(o.stats.built, len(o.stats.wanted)), o.stats.built, len(o.stats.wanted))
+	if n := o.stats.built - o.stats.leased; n > 0 {
+		text += fmt.Sprintf(", %d without a lease", n)
+	}
+	return text + ")"
+}
+
 // loads tells of fleets of several sizes.
 func (r *report) loads(all []*outcome) {
 	rows := []row{
@@ -163,7 +172,7 @@ func (r *report) loads(all []*outcome) {
 		}},
 		{"store requests in all", func(o *outcome) string { return number(float64(o.store.of())) }},
 		{"builds for each wheel that was missing", func(o *outcome) string {
-			return fmt.Sprintf("%s (%d of %d)", per(o.stats.built, len(o.stats.wanted)), o.stats.built, len(o.stats.wanted))
+			return o.builds()
 		}},
 		{"processor time of the servers (s; ms for each request)", func(o *outcome) string {
 			return number(o.cpu.Seconds()) + "; " + number(o.cpu.Seconds()*1000/float64(max(1, o.requests())))
@@ -217,7 +226,7 @@ func (r *report) faults(all []*outcome) {
 		for kind, t := range o.stats.tallies {
 			failed += t.failures()
 			for code, n := range t.failed {
-				codes[code] += n
+				codes[kind+" "+code] += n
 			}
 			if kind != kindWait && kind != kindLate && kind != kindSeen {
 				longest = max(longest, t.longest)
@@ -229,7 +238,7 @@ func (r *report) faults(all []*outcome) {
 		}
 		rows = append(rows, []string{o.name, o.did, fmt.Sprintf("%d, %d", o.stats.sessions, len(o.stats.broken)), strconv.Itoa(o.requests()),
 			strings.Join(why, ", "), fmt.Sprintf("%.1f, %d", longest.Seconds(), o.overtime()),
-			per(o.stats.built, len(o.stats.wanted)), fmt.Sprintf("%s, %s", milliseconds(o.stats.of(kindPage).quantile(.5)), milliseconds(o.stats.of(kindPage).quantile(.99))),
+			o.builds(), fmt.Sprintf("%s, %s", milliseconds(o.stats.of(kindPage).quantile(.5)), milliseconds(o.stats.of(kindPage).quantile(.99))),
 			o.verdict.String(), strconv.Itoa(len(o.stats.wrong))})
 	}
 	r.say("%d servers each time.", faultServers)

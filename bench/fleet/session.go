@@ -193,6 +193,7 @@ func (s *session) obtain(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil: // as curd does
+		s.stats.tell("no lease of %s: %v, after %v", s.needs.name, err, time.Since(began).Round(time.Millisecond))
 		return s.make(ctx, builder, nil)
 	case claim.Failed != nil:
 		return fmt.Errorf("%s failed elsewhere: %s", s.needs.name, claim.Failed.Message)

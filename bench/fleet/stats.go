@@ -36,6 +36,8 @@ type tally struct {
 
 // stats are what clients counted. The zero value is empty.
 type stats struct {
+	verbose bool // each failure is told
+
 	mu       sync.Mutex
 	tallies  map[string]*tally
 	sessions int
@@ -56,6 +58,13 @@ func (s *stats) change(kind string, how func(*tally)) {
 		s.tallies[kind] = &tally{failed: map[string]int{}}
 	}
 	how(s.tallies[kind])
+}
+
+// tell tells of a failure at once, where that is wanted.
+func (s *stats) tell(format string, args ...any) {
+	if s.verbose {
+		say(time.Now().Format("15:04:05.000 ")+format, args...)
+	}
 }
 
 func (s *stats) took(kind string, d time.Duration) {
