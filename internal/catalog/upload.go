@@ -122,10 +122,20 @@ func (u *Upload) Discard() {
 // what its name says is an *InvalidError, a project that takes no files a *StatusError, one for
 // which there is no room a *QuotaError.
 func (u *Upload) Keep(ctx context.Context, from From) (created bool, err error) {
+	created, err = u.keep(ctx, from)
+	if created && u.Record != nil && u.view != nil && u.view.back != nil { // others wait for it, at servers that look into the bucket
+		if f, err := dist.ParseFilename(u.Filename, ""); err == nil {
+			u.view.back.await(ctx, f.Name)
+		}
+	}
+	return created, err
+}
+
+func (u *Upload) keep(ctx context.Context, from From) (created bool, err error) {
 	c := u.catalog
 	above, err := u.view.heldAbove(ctx, u.Filename)
 	if above != nil {
-		if err := cmp.Or(u.allowed(above.Name), u.compare(ctx, above, from.User)); err != nil || !u.view.second {
+		if err := cmp.Or(u.allowed(above.Name), u.compare(ctx, above, from.User)); err != nil || u.view.back == nil {
 			return false, err
 		}
 	}

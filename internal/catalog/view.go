@@ -18,11 +18,11 @@ import (
 // View is what is held as those see it who are bound to one catalog: what lies above it, and below that what it holds itself. Of a name that both
 // hold only the file above is there, whichever came first, and what has become of a project is said above.
 // Uploads go into the catalog. So a scope lies below main, and a folder below the bucket that is its second level. Make one with
-// [NewView], [View.Lay] or [NewLevels].
+// [NewView], [View.Lay] or [WriteBack.View].
 type View struct {
-	above  *View // nil: nothing lies above
-	own    *Catalog
-	second bool // what lies above may be silent: then the catalog's own word will do
+	above *View // nil: nothing lies above
+	own   *Catalog
+	back  *WriteBack // to what lies above, which may be silent: then the catalog's own word will do; nil is of a scope
 
 	mu         sync.Mutex
 	merged     map[dist.Name]merged // projects of which the catalog holds something
@@ -45,14 +45,6 @@ func NewView(c *Catalog) *View { return &View{own: c} }
 // Lay lays a catalog below a view.
 func (v *View) Lay(c *Catalog) *View {
 	return &View{above: v, own: c, merged: make(map[dist.Name]merged)}
-}
-
-// NewLevels lays a folder below the bucket that is its second level. Bytes that both hold are read from the folder, and while
-// the bucket does not answer what the folder holds is served, and what comes is taken: see [WriteBack].
-func NewLevels(bucket, folder *Catalog) *View {
-	v := NewView(bucket).Lay(folder)
-	v.second = true
-	return v
 }
 
 // Far is [Catalog.Far].
@@ -108,7 +100,7 @@ func (v *View) ask(ctx context.Context, ask func(context.Context, *Catalog) erro
 // spare has somebody ask what lies above. Where that is a second level and does not answer, or not soon, or not well, there is no error if the
 // catalog's own word is enough.
 func (v *View) spare(ctx context.Context, enough bool, ask func(context.Context) error) error {
-	if !v.second || !enough {
+	if v.back == nil || !enough {
 		return ask(ctx)
 	}
 	soon, cancel := context.WithTimeout(ctx, patience)
@@ -239,7 +231,7 @@ func (v *View) Stats() Stats {
 	}
 	names, _ := v.Names()
 	stats.Projects = len(names)
-	if !v.second {
+	if v.back == nil {
 		above := v.above.Stats()
 		stats.Files, stats.Bytes = above.Files+stats.Files, above.Bytes+stats.Bytes
 		stats.TarballBytes, stats.Counted = above.TarballBytes, above.Counted
@@ -418,6 +410,12 @@ func (v *View) takesAbove(name dist.Name) error {
 		return nil
 	}
 	return errors.Join(v.above.takesAbove(name), v.above.own.takes(name))
+}
+
+// Passing tells that a file may still be displaced by another one of its name, of those that are held above: the second level was not
+// seen to hold it.
+func (v *View) Passing(filename string) bool {
+	return v.back != nil && v.above.File(filename) == nil
 }
 
 // Below tells that a project is held in the catalog that lies below all alone: nothing of it is held above.

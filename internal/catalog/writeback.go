@@ -14,6 +14,9 @@ import (
 // WriteBack copies to a bucket, the second level of a folder, what the folder holds and it does not, project by project: all
 // at the start, and then what comes, at once. What fails is tried again for as long as it takes. Where other bytes lie under a name in the bucket
 // they stay, and the log is told. Make it with [NewWriteBack]; it is safe for concurrent use.
+//
+// Its [WriteBack.View] has both: what the bucket holds counts, and where it holds nothing the folder's. Bytes that both hold are read from the folder. While
+// the bucket does not answer what the folder holds is served, and what comes is taken.
 type WriteBack struct {
 	folder, bucket *Catalog
 	log            *slog.Logger
@@ -27,6 +30,7 @@ type WriteBack struct {
 	until  time.Time     // nothing is begun before
 	warned time.Time     // when the log was last told
 	wake   chan struct{} // somebody is queued
+	went   chan struct{} // is closed when a project was copied, or not
 	left   map[dist.Name]map[string]string
 	stats  WriteBackStats
 }
@@ -49,12 +53,39 @@ const (
 func NewWriteBack(folder, bucket *Catalog, log *slog.Logger) *WriteBack {
 	w := &WriteBack{
 		folder: folder, bucket: bucket, log: log, queued: make(map[dist.Name]bool), busy: make(map[dist.Name]bool), tries: make(map[dist.Name]int),
-		left: make(map[dist.Name]map[string]string), wake: make(chan struct{}, 1),
+		left: make(map[dist.Name]map[string]string), wake: make(chan struct{}, 1), went: make(chan struct{}),
 	}
 	folder.mu.Lock()
 	defer folder.mu.Unlock()
 	folder.changed = w.enqueue
 	return w
+}
+
+// View is what both levels hold together.
+func (w *WriteBack) View() *View {
+	v := NewView(w.bucket).Lay(w.folder)
+	v.back = w
+	return v
+}
+
+// await waits, for a while, until what came of a project is in the bucket.
+func (w *WriteBack) await(ctx context.Context, name dist.Name) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		w.mu.Lock()
+		under := w.queued[name] || w.busy[name]
+		went := w.went
+		w.mu.Unlock()
+		if !under {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-went:
+		}
+	}
 }
 
 // Stats tells how far it is.
@@ -192,6 +223,8 @@ func (w *WriteBack) done(ctx context.Context, name dist.Name, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.busy, name)
+	close(w.went)
+	w.went = make(chan struct{})
 	if err == nil {
 		w.silent = 0
 		delete(w.tries, name)

@@ -50,7 +50,8 @@ func openLevels(t *testing.T, dir string, over store.Noter, maxSize int64) *fold
 	if s.bucket, err = Open(t.Context(), Config{Store: over, Log: log}); err != nil {
 		t.Fatal(err)
 	}
-	s.View, s.back = NewLevels(s.bucket, s.folder), NewWriteBack(s.folder, s.bucket, log)
+	s.back = NewWriteBack(s.folder, s.bucket, log)
+	s.View = s.back.View()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -85,7 +85,7 @@ func (s *shelf) sendFile(w *response, r *http.Request, filename string) error {
 		if s.sendAway(w, r, f, false) {
 			return nil
 		}
-		w.Header()["Cache-Control"] = s.immutable
+		w.Header()["Cache-Control"] = s.control(filename)
 		return s.send(w, r, filename)
 	}
 	p := s.memory.get(r.URL.Path, f)
@@ -131,7 +131,7 @@ func (s *shelf) readSmall(r *http.Request, f *catalog.File, p *prepared, known *
 	if _, err := io.ReadFull(content, body); err != nil {
 		return nil, err
 	}
-	v := newVariant(body, f.SHA256, octets[0], s.immutable[0], "", identity)
+	v := newVariant(body, f.SHA256, octets[0], s.control(f.Filename)[0], "", identity)
 	v.common = append(v.common, field{"Last-Modified", []string{f.ModTime.UTC().Format(http.TimeFormat)}}, field{"Accept-Ranges", []string{"bytes"}})
 	if p.variants[0][identity].Swap(v) == nil {
 		s.memory.grow(r.URL.Path, p, f.Size+overhead)
@@ -226,7 +226,7 @@ func (s *shelf) getMetadata(w *response, r *http.Request, filename string) error
 		if err != nil {
 			return err
 		}
-		v = newVariant(text, f.MetadataSHA256, "text/plain; charset=utf-8", s.immutable[0], "Accept-Encoding", encoding)
+		v = newVariant(text, f.MetadataSHA256, "text/plain; charset=utf-8", s.control(f.Filename)[0], "Accept-Encoding", encoding)
 		if p.variants[0][encoding].Swap(v) == nil {
 			s.memory.grow(r.URL.Path, p, int64(len(v.body))+overhead)
 		}

@@ -32,9 +32,19 @@ func newShelf(s *Server, view *catalog.View, scope string, memory int64) *shelf 
 	x := &shelf{Server: s, scope: scope, catalog: view, memory: newMemory(memory), plans: newPlans(memory / 4), immutable: s.immutable}
 	if scope != "" {
 		// Main may come to hold another file under the same name.
-		x.immutable = []string{"private, no-cache"}
+		x.immutable = passing
 	}
 	return x
+}
+
+var passing = []string{"private, no-cache"}
+
+// control is the Cache-Control of a file, or its METADATA.
+func (s *shelf) control(filename string) []string {
+	if s.catalog.Passing(filename) {
+		return passing
+	}
+	return s.immutable
 }
 
 // shelves are those of scopes below main.
