@@ -409,3 +409,43 @@ func FuzzParseCensus(f *testing.F) {
 		}
 	})
 }
+
+// TestVerifyBucket: what is damaged in a bucket is found, and its name is free once it was put aside.
+func TestVerifyBucket(t *testing.T) {
+	t.Parallel()
+	s := newStock(t, storetest.NewMemory(0, time.Second))
+	for _, name := range []string{"good-1.tar.gz", "bad-1.tar.gz", "lost-1.tar.gz"} {
+		s.must(name, 1000, "")
+	}
+	for _, key := range s.raw.Keys() {
+		var err error
+		switch {
+		case strings.HasSuffix(key, "/bad-1.tar.gz") && strings.Count(key, "/") == 4:
+			content, _ := contentOf("bad-1.tar.gz", 1000)
+			err = s.raw.Swap(t.Context(), key, []byte(content), []byte("X"+content[1:]))
+		case strings.HasSuffix(key, "/lost-1.tar.gz") && strings.Count(key, "/") == 4:
+			err = s.raw.Remove(t.Context(), key)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := s.catalog(s.raw, Config{})
+	found := make(map[string]string)
+	v, err := c.Verify(t.Context(), VerifyOptions{Damaged: func(key string, err error) {
+		found[key] = err.Error()
+		if err := c.Quarantine(t.Context(), key, err); err != nil {
+			t.Error(err)
+		}
+	}})
+	if err != nil || v.Files != 3 || v.Damaged != 2 || !strings.Contains(found["bad-1.tar.gz"], "sha256") || found["lost-1.tar.gz"] != "its bytes are lost" {
+		t.Errorf("%+v, %v: %v", v, err, found)
+	}
+	if held := s.held(t.Context()); !slices.Equal(held, []string{"good-1.tar.gz"}) {
+		t.Errorf("held is %v", held)
+	}
+	if v, err := c.Verify(t.Context(), VerifyOptions{}); err != nil || v.Files != 1 || v.Damaged != 0 {
+		t.Errorf("%+v, %v", v, err)
+	}
+	s.must("bad-1.tar.gz", 10, "")
+}
