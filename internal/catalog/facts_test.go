@@ -43,7 +43,7 @@ func TestStateIsUsed(t *testing.T) {
 	}
 	c, log := open(t, dir)
 	second := []*File{c.File(name), c.File("foo-bar-1.0-2.tar.gz")}
-	if diff := cmp.Diff(first, second, cmp.Comparer(func(a, b version.Version) bool { return a.Compare(b) == 0 })); diff != "" {
+	if diff := cmp.Diff(first, second, cmp.AllowUnexported(File{}), cmp.Comparer(func(a, b version.Version) bool { return a.Compare(b) == 0 })); diff != "" {
 		t.Errorf("facts read and facts remembered (-read +remembered):\n%s", diff)
 	}
 	if log.String() != "" {
