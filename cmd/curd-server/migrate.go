@@ -88,7 +88,7 @@ are files of yours: give them to the new servers.`,
 	}
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "only say what would be copied")
 	c.Flags().IntVarP(&o.jobs, "jobs", "j", 8, "copy `N` files at once")
-	o.bucketAddress.add(c.Flags())
+	o.add(c.Flags())
 	o.files.addAudit(c.Flags())
 	return c
 }

@@ -23,6 +23,7 @@ import (
 // bucketOptions say what there is of a bucket that is served in the place of a folder.
 type bucketOptions struct {
 	bucketAddress
+	second    string // s3://BUCKET/PREFIX behind a folder; "" is none
 	cacheDir  string // "" is one for each bucket below the user's caches
 	cacheSize sizeOrNone
 	redirect  bool
@@ -46,7 +47,8 @@ func (a *bucketAddress) add(flags *pflag.FlagSet) {
 func (o *bucketOptions) add(flags *pflag.FlagSet) {
 	o.bucketAddress.add(flags)
 	o.cacheSize = 10 << 30
-	flags.StringVar(&o.cacheDir, "cache-dir", "", "folder `DIR` of a server's own over s3://BUCKET, for files that are asked for often, uploads on their way and what it learnt;\nit may be deleted while the server does not run (default one for each bucket in the user's caches)")
+	flags.StringVar(&o.second, "bucket", "", "a second level behind DIRECTORY, `s3://BUCKET/PREFIX`, which servers with folders of their own may have in common:\nwhat comes into DIRECTORY is copied there, and what is there is served; while it is away DIRECTORY goes on")
+	flags.StringVar(&o.cacheDir, "cache-dir", "", "folder `DIR` of a server's own over s3://BUCKET, for files that are asked for often, uploads on their way and what it learnt;\nit may be deleted while the server does not run (default one for each bucket in the user's caches; with --bucket DIRECTORY/.curdling/bucket)")
 	flags.Var(&o.cacheSize, "cache-size", "how much of s3://BUCKET is kept in --cache-dir, a `SIZE`: what was not asked for longest goes; 0 keeps nothing")
 	flags.BoolVar(&o.redirect, "redirect", false, "send who asks for a file of 1 MiB or more to s3://BUCKET itself, by a URL that is good for ten minutes:\nclients must reach the object store, by https where this server speaks it")
 }
@@ -56,14 +58,17 @@ func isBucket(directory string) bool { return strings.HasPrefix(directory, s3.Sc
 
 // checkBucket refuses what does not go with what is served.
 func (o *options) checkBucket() error {
+	if o.second != "" {
+		return o.checkSecond()
+	}
 	if !isBucket(o.directory) {
 		for _, option := range []struct{ value, flag string }{{o.s3Endpoint, "--s3-endpoint"}, {o.s3Region, "--s3-region"}, {o.cacheDir, "--cache-dir"}} {
 			if option.value != "" {
-				return usageError{fmt.Errorf("%s is for s3://BUCKET/PREFIX in the place of DIRECTORY", option.flag)}
+				return usageError{fmt.Errorf("%s is for s3://BUCKET/PREFIX in the place of DIRECTORY, or behind it (--bucket)", option.flag)}
 			}
 		}
 		if o.redirect {
-			return usageError{errors.New("--redirect is for s3://BUCKET/PREFIX in the place of DIRECTORY")}
+			return usageError{errors.New("--redirect is for s3://BUCKET/PREFIX in the place of DIRECTORY, or behind it (--bucket)")}
 		}
 		return nil
 	}
@@ -84,17 +89,24 @@ func (o *options) checkBucket() error {
 
 // holdBucket opens the bucket that is served.
 func (o *options) holdBucket(ctx context.Context, log *slog.Logger) (h holding, err error) {
-	if h.state, err = o.own(); err != nil {
+	own, err := o.own()
+	if err != nil {
 		return h, err
 	}
+	return o.openBucket(ctx, o.directory, own, false, log)
+}
+
+// openBucket opens a bucket with a folder for what a server has of it; mayBeAway is that the bucket need not answer yet.
+func (o *options) openBucket(ctx context.Context, place, own string, mayBeAway bool, log *slog.Logger) (h holding, err error) {
+	h.state = own
 	spool := filepath.Join(h.state, "spool")
 	if err := os.MkdirAll(spool, 0o700); err != nil {
 		return h, fmt.Errorf("there is no place for uploads on their way: %w; --cache-dir names a folder that can be written to", err)
 	}
 	sweepSpool(spool)
 	address := o.options()
-	address.Log = log
-	if h.bucket, err = s3.Open(ctx, o.directory, address); err != nil {
+	address.Log, address.MayBeAway = log, mayBeAway
+	if h.bucket, err = s3.Open(ctx, place, address); err != nil {
 		return h, err
 	}
 	h.fleet = newFleet(h.bucket, log)

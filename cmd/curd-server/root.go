@@ -87,7 +87,7 @@ In the place of DIRECTORY there may be s3://BUCKET/PREFIX of an object store, wh
 any number of servers share: what one of them takes the others have within a second.
 None of them keeps anything that matters. Credentials are found where other programs
 of S3 find them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the
-role of the machine.
+role of the machine. With --bucket a folder has such a place as its second level.
 
 The page at http://HOST:PORT/ shows what is held and how to point curd, pip, uv
 and twine at it. Without --user-db and without tokens everybody who reaches the
@@ -118,6 +118,9 @@ called like a command is served as ./NAME.`,
 
   # any number of servers over one bucket
   curd-server --s3-endpoint https://minio.example:9000 s3://wheels/team
+
+  # a folder, and what it and others copied to a bucket
+  curd-server --bucket s3://wheels/team wheels
 
   # this machine's own cache, for the machines beside it
   curd-server --curds -u users

@@ -57,14 +57,23 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	}
 	held, err := catalog.Open(ctx, holding.together(catalog.Config{
 		Store: holding.store, State: holding.state, Derived: holding.derived(), Log: log,
-		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery, Tarballs: !o.noTarballs && !o.curds, Removed: noteRemovals(config.Audit, "", log),
+		MaxSize: int64(o.maxSize), Sweep: o.sweep, VerifyEvery: o.verifyEvery, Tarballs: !o.noTarballs && !o.curds && o.second == "", Removed: noteRemovals(config.Audit, "", log),
 	}))
 	if err != nil {
 		return fmt.Errorf("%s cannot be served: %w", o.directory, err)
 	}
 	defer func() { err = cmp.Or(err, held.Close()) }()
 
-	if config.Scopes = o.scopes(catalog.NewView(held), holding, config.Audit, log); config.Scopes != nil {
+	config.View = catalog.NewView(held)
+	second, err := o.openSecond(ctx, holding, held, log)
+	if err != nil {
+		return err
+	}
+	if second != nil {
+		defer func() { err = cmp.Or(err, second.close()) }()
+		config.View = second.back.View()
+	}
+	if config.Scopes = o.scopes(config.View, holding, config.Audit, log); config.Scopes != nil {
 		defer config.Scopes.Close()
 	}
 
@@ -90,6 +99,9 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if scopes := config.Scopes; scopes != nil {
 		watching.Go(func() { scopes.Run(ctx) })
 	}
+	if second != nil {
+		watching.Go(func() { second.run(ctx) })
+	}
 	// What the start took of memory goes back to the system.
 	defer time.AfterFunc(2*time.Second, debug.FreeOSMemory).Stop()
 	greet(stdout, o, listener, held)
@@ -97,8 +109,14 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	config.Counters, config.Checks = holding.counters(log), checks(o.directory, holding, mirrored)
 	if !o.curds { // nothing that is built could be uploaded there
 		builds, upkeep := holding.shareBuilds(log)
-		config.Builds = builds
 		watching.Go(func() { upkeep(ctx) })
+		if second != nil {
+			shared, its := second.share(builds)
+			builds = shared
+			watching.Go(func() { its(ctx) })
+			config.Checks = append(config.Checks, second.check())
+		}
+		config.Builds = builds
 	}
 	if holding.fleet != nil {
 		watching.Go(func() { holding.fleet.run(ctx, config, log) })
@@ -110,6 +128,9 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) (err error)
 	if holding.bucket != nil {
 		s.Register(holding.bucket.Metrics()...)
 		s.Register(holding.hot.Metrics()...)
+	}
+	if second != nil {
+		s.Register(second.metrics()...)
 	}
 	if profiles != nil {
 		watching.Go(func() { servePprof(ctx, profiles, s.Metrics(), log) })

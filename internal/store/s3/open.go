@@ -15,6 +15,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"curdling/internal/store"
 )
 
 // Options say how a bucket is reached. What is not given is taken from where other programs of S3 take it.
@@ -23,7 +25,9 @@ type Options struct {
 	Endpoint string
 	// Region is "" for AWS_REGION, AWS_DEFAULT_REGION, or else us-east-1.
 	Region string
-	Log    *slog.Logger // is told when the bucket does not answer, and when it does again; nil is silent
+	// MayBeAway is that Open succeeds, too, where the bucket does not answer: it may do so later.
+	MayBeAway bool
+	Log       *slog.Logger // is told when the bucket does not answer, and when it does again; nil is silent
 }
 
 // Scheme is what the URL of a bucket begins with.
@@ -38,8 +42,14 @@ func Open(ctx context.Context, place string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, err := range s.List(ctx, "curdling") {
-		if err != nil {
+	asked, cancel := ctx, func() {}
+	if o.MayBeAway {
+		asked, cancel = context.WithTimeout(ctx, 2*connectTimeout)
+	}
+	defer cancel()
+	for _, err := range s.List(asked, "curdling") {
+		away := o.MayBeAway && ctx.Err() == nil && (asked.Err() != nil || errors.As(err, new(*store.UnavailableError)))
+		if err != nil && !away {
 			return nil, fmt.Errorf("%s cannot be used: %w", s, err)
 		}
 		break
