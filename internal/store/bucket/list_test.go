@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"iter"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 
 	"curdling/internal/store"
@@ -113,10 +113,10 @@ func TestOlderListing(t *testing.T) {
 			m := storetest.NewMemory(0, 0)
 			var s *Store
 			other := open(t, m)
-			change := sync.OnceFunc(func() { during(t, s, other) })
+			var changed atomic.Bool
 			s = open(t, failing{m, func(key string) bool {
-				if strings.HasSuffix(key, flaskSd) { // when what is known was taken for good
-					change()
+				if strings.HasSuffix(key, flaskSd) && !changed.Swap(true) { // when what is known was taken for good
+					during(t, s, other)
 				}
 				return false
 			}})
