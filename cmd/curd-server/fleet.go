@@ -55,6 +55,7 @@ func tokensIn(in *s3.Store) livefile.Document { return store.Document{Store: in,
 
 // share has a server know and note what all of them do. Run goes on with it.
 func (f *fleet) share(ctx context.Context, config *server.Config, files accessFiles, log *slog.Logger) (err error) {
+	log.Info("one of the servers over a bucket", "bucket", f.store.String(), "server", f.server)
 	config.Audit.Share(f.store, f.server)
 	if files.tokens == "" {
 		if config.Policy.Tokens, err = auth.OpenSharedTokens(ctx, tokensIn(f.store), false, log); err != nil {
