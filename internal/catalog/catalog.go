@@ -93,7 +93,8 @@ type File struct {
 	// Build is what the record beside a wheel says that was built of a source; nil where there is none.
 	Build *Build
 
-	second bool // a second level holds it, too
+	// Second tells that a second level holds it, too; it is noted only where room is bounded, see WriteBack.
+	Second bool
 }
 
 // From tells where a file came from. The zero value is of files that somebody

@@ -50,7 +50,7 @@ func (w Why) order() int { return slices.Index([]Why{Second, Upstream, Rebuild},
 // expendable tells whether a file may be evicted, and why; else it is "".
 func (f *File) expendable() Why {
 	switch {
-	case f.second:
+	case f.Second:
 		return Second
 	case f.Build != nil:
 		return Rebuild
@@ -73,11 +73,11 @@ func (c *Catalog) keptAbove(name dist.Name, files []*File) {
 	}
 	all := slices.Clone(p.Files)
 	for i, f := range all {
-		if f.second || !slices.ContainsFunc(files, func(g *File) bool { return g.Filename == f.Filename && g.SHA256 == f.SHA256 }) {
+		if f.Second || !slices.ContainsFunc(files, func(g *File) bool { return g.Filename == f.Filename && g.SHA256 == f.SHA256 }) {
 			continue
 		}
 		again := *f
-		again.second = true
+		again.Second = true
 		c.count(f, -1)
 		c.count(&again, 1)
 		c.files[f.Filename], all[i] = &again, &again
