@@ -169,7 +169,7 @@ func (c *Client) Claim(ctx context.Context, base string, b Build) (*Claim, error
 // await asks until there is an answer other than to wait.
 func (c *Client) await(ctx context.Context, root *url.URL, b Build) (*BuildAnswer, int, error) {
 	q := BuildQuestion{Name: b.Name, Ours: rand.Text(), Unfit: b.Unfit, Look: b.Look}
-	deadline, failing, heard := time.Now().Add(b.Wait), time.Time{}, false
+	deadline, failing, failures, heard := time.Now().Add(b.Wait), time.Time{}, 0, false
 	for {
 		began := time.Now()
 		answer, code, err := c.askBuild(ctx, b.url(root), q)
@@ -180,7 +180,7 @@ func (c *Client) await(ctx context.Context, root *url.URL, b Build) (*BuildAnswe
 		case err == nil && code != http.StatusAccepted:
 			return answer, code, nil
 		case err == nil:
-			heard, failing = true, time.Time{}
+			heard, failing, failures = true, time.Time{}, 0
 			if b.Progress != nil {
 				b.Progress(BuildProgress{plainLine(answer.Holder), ofSeconds(answer.Since), process.Plain([]byte(answer.Log))})
 			}
@@ -196,7 +196,8 @@ func (c *Client) await(ctx context.Context, root *url.URL, b Build) (*BuildAnswe
 			if failing.IsZero() {
 				failing = began
 			}
-			if !c.bear(root, err, heard, time.Since(failing)) || heard && time.Now().After(deadline) {
+			failures++
+			if !c.bear(root, err, heard, failures, time.Since(failing)) || heard && time.Now().After(deadline) {
 				return nil, 0, err
 			}
 			pause = betweenNoNews
@@ -209,9 +210,9 @@ func (c *Client) await(ctx context.Context, root *url.URL, b Build) (*BuildAnswe
 	}
 }
 
-// bear tells whether a server that fails for some time is asked again, and
+// bear tells whether a server that failed so often, for some time, is asked again, and
 // remembers one that is never to be asked.
-func (c *Client) bear(root *url.URL, err error, heard bool, lasts time.Duration) bool {
+func (c *Client) bear(root *url.URL, err error, heard bool, failures int, lasts time.Duration) bool {
 	var status *StatusError
 	said := errors.As(err, &status)
 	switch {
@@ -219,6 +220,8 @@ func (c *Client) bear(root *url.URL, err error, heard bool, lasts time.Duration)
 		return passing(err) && lasts < c.patience
 	case said && passing(err):
 		return lasts < firstPatience
+	case !said && passing(err) && !absent(err) && failures == 1: // one of several behind a load balancer has just died
+		return true
 	case !said, status.Code == http.StatusNotFound, status.Code == http.StatusMethodNotAllowed, status.Code == http.StatusNotImplemented:
 		c.leaseless.Store(root.String(), true)
 	}

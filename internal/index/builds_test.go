@@ -51,7 +51,7 @@ func TestClaimNoDeadEnd(t *testing.T) {
 		{"one that implements nothing", status(http.StatusNotImplemented), time.Minute, 1, "501"},
 		{"a reader, and nobody builds", status(http.StatusForbidden), time.Minute, 2, "403"},
 		{"a server that is silent", hang, time.Minute, 1, "silent"},
-		{"one that breaks off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, time.Minute, 1, "EOF"},
+		{"one that breaks off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, time.Minute, 2, "EOF"},
 		{"one that says nothing", say(""), time.Minute, 1, "unexpected end of JSON"},
 		{"no files", say("{}"), time.Minute, 1, "says nothing"},
 		{"a page", say("<html>"), time.Minute, 1, "invalid character"},
@@ -98,6 +98,7 @@ func TestClaimWaits(t *testing.T) {
 	var mu sync.Mutex
 	var questions []BuildQuestion
 	steps := []func(http.ResponseWriter){
+		func(w http.ResponseWriter) { panic(http.ErrAbortHandler) }, // the first question of all
 		func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) },
 		func(w http.ResponseWriter) {
 			answerBuild(w, http.StatusAccepted, BuildAnswer{Holder: "bob", Since: 3, Log: "one\n", After: "1"})
@@ -137,7 +138,7 @@ func TestClaimWaits(t *testing.T) {
 		t.Error(diff)
 	}
 	for i, q := range questions {
-		if after := []string{"", "", "1", "1", "1", "2"}[i]; q.After != after || q.Ours != questions[0].Ours || q.Name != "slow 1.0" || (q.Wait > 0) != (i > 1) || q.Wait > 15 {
+		if after := []string{"", "", "", "1", "1", "1", "2"}[i]; q.After != after || q.Ours != questions[0].Ours || q.Name != "slow 1.0" || (q.Wait > 0) != (i > 2) || q.Wait > 15 {
 			t.Errorf("question %d: %+v", i, q)
 		}
 	}
