@@ -60,7 +60,7 @@ race:
 # One S3 server is small and quick to build, the other is what many run: S3_SERVERS=versitygw leaves it out.
 S3_SERVERS ?= versitygw minio
 test-s3: $(S3_SERVERS:%=$(TOOLS)/%)
-	$(foreach s,$(S3_SERVERS),CURDLING_$(shell echo $(s) | tr a-z A-Z)=$(TOOLS)/$(s)) $(GO) test -count=1 -v -run "TestReal|TestBucket" ./internal/store/s3 ./internal/lease ./cmd/curd-server
+	$(foreach s,$(S3_SERVERS),CURDLING_$(shell echo $(s) | tr a-z A-Z)=$(TOOLS)/$(s)) $(GO) test -count=1 -v -run "TestReal|TestBucket" ./internal/store/s3 ./internal/store/bucket ./internal/lease ./cmd/curd-server
 
 $(TOOLS)/versitygw:
 	GOBIN=$(TOOLS) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0

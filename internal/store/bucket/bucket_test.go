@@ -27,7 +27,10 @@ import (
 	"curdling/internal/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	s3test.SetCredentials()
+	goleak.VerifyTestMain(m)
+}
 
 // TestStore: files of any bytes pass the suite, under names that a distribution file may have.
 func TestStore(t *testing.T) {
