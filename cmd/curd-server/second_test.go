@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,14 +21,16 @@ func TestBucketBehindFolders(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
 		var away atomic.Bool
-		store := s3test.New(t)
+		store := s3test.NewHandler()
 		store.Before = func(w http.ResponseWriter, _ *http.Request) bool {
 			if away.Load() {
 				panic(http.ErrAbortHandler)
 			}
 			return false
 		}
-		testBehind(t, store.URL, away.Store)
+		server := httptest.NewServer(store)
+		t.Cleanup(server.Close)
+		testBehind(t, server.URL, away.Store)
 	})
 	s3test.Real(t, func(t *testing.T, endpoint string) { testBehind(t, endpoint, nil) })
 }
