@@ -82,7 +82,7 @@ func TestBucketRedirect(t *testing.T) {
 	t.Parallel()
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
-		bucket := s3test.New(t)
+		bucket := s3test.NewHandler()
 		var cut atomic.Int64 // answers to be broken off
 		bucket.Before = func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Query().Has("X-Amz-Signature") && r.Header.Get("Authorization") != "" {
@@ -96,6 +96,7 @@ func TestBucketRedirect(t *testing.T) {
 			}
 			return w
 		}
+		bucket.Start(t)
 		testRedirect(t, bucket.URL)
 		cut.Store(3)
 		testRedirect(t, bucket.URL)
@@ -197,7 +198,7 @@ func testRedirect(t *testing.T, endpoint string) {
 // /metrics tell, and all is well soon after.
 func TestBucketAway(t *testing.T) {
 	t.Parallel()
-	bucket := s3test.New(t)
+	bucket := s3test.NewHandler()
 	var away atomic.Bool
 	bucket.Before = func(http.ResponseWriter, *http.Request) bool {
 		if away.Load() {
@@ -205,6 +206,7 @@ func TestBucketAway(t *testing.T) {
 		}
 		return false
 	}
+	bucket.Start(t)
 	home := t.TempDir()
 	p := overBucket(t, home, bucket.URL, "--no-tarballs") // which would have all files in the cache
 	hot, content := sizedWheel("hot", 9<<20)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,9 +27,8 @@ func TestBucketBehindFolders(t *testing.T) {
 			}
 			return false
 		}
-		server := httptest.NewServer(store)
-		t.Cleanup(server.Close)
-		testBehind(t, server.URL, away.Store)
+		store.Start(t)
+		testBehind(t, store.URL, away.Store)
 	})
 	s3test.Real(t, func(t *testing.T, endpoint string) { testBehind(t, endpoint, nil) })
 }

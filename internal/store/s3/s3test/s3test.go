@@ -47,10 +47,15 @@ type object struct {
 // New starts a server that ends with the test.
 func New(t testing.TB) *Server {
 	s := NewHandler()
+	s.Start(t)
+	return s
+}
+
+// Start has a server serve until the test ends. Where other processes ask, what is to be set must be set before.
+func (s *Server) Start(t testing.TB) {
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	s.URL = server.URL
-	return s
 }
 
 // NewHandler gives a server that nobody serves yet.
