@@ -12,7 +12,7 @@
 // by one conditional put, which decides every race and is all that makes a file visible. Remove takes the claim first.
 // As nobody but the one who put them and the claim that names them uses bytes, who removes some can take none from
 // another, and what was put comes under no name before it is whole. Bytes that no claim names are rubbish, which a crash left: see
-// [Store.Sweep].
+// [Store.SweepProject].
 //
 // A claim never changes, so what was read of one is known for good, as long as it is the same that a listing shows.
 // A file that another server removed may be opened here until its group is listed again.
@@ -366,7 +366,7 @@ func (s *Store) create(ctx context.Context, p place, c claim, spooled *os.File) 
 	return err
 }
 
-// drop removes bytes that no claim names any more. Where that fails they are rubbish, for Sweep.
+// drop removes bytes that no claim names any more. Where that fails they are rubbish, which is swept.
 func (s *Store) drop(ctx context.Context, f file) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()

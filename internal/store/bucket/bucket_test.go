@@ -296,7 +296,7 @@ func TestBroken(t *testing.T) {
 					t.Errorf("Create: %v, want fs.ErrExist", err)
 				}
 			}
-			swept, err := s.Sweep(t.Context(), -time.Hour)
+			swept, err := sweep(t.Context(), s, -time.Hour)
 			if err != nil || len(test.raw) == 1 && !slices.Equal(swept.Broken, []string{flask}) {
 				t.Errorf("swept: %+v, %v", swept, err)
 			}
@@ -368,7 +368,7 @@ func TestForeign(t *testing.T) {
 	if diff := cmp.Diff([]string{flask}, got); diff != "" {
 		t.Errorf("listed (-want +got):\n%s", diff)
 	}
-	if swept, err := s.Sweep(t.Context(), -time.Hour); err != nil || swept.Removed != 0 || len(swept.Broken) != 0 {
+	if swept, err := sweep(t.Context(), s, -time.Hour); err != nil || swept.Removed != 0 || len(swept.Broken) != 0 {
 		t.Errorf("swept: %+v, %v", swept, err)
 	}
 	for _, key := range foreign {
@@ -629,7 +629,7 @@ func TestRealServers(t *testing.T) {
 			if err := createNoted(t.Context(), open(t, &dying{raw, 2, false}), flaskSd, "sdist"); !errors.Is(err, errDead) {
 				t.Fatal(err)
 			}
-			got, err := open(t, raw).Sweep(t.Context(), -time.Minute)
+			got, err := sweep(t.Context(), open(t, raw), -time.Minute)
 			if err != nil || got.Removed != 1 || len(got.Broken) != 0 {
 				t.Errorf("%+v, %v", got, err)
 			}

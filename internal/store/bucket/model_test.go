@@ -208,7 +208,7 @@ func (a action) do(ctx context.Context, s *Store) (saw string, listed map[string
 	case "remove":
 		err = s.Remove(ctx, a.file)
 	case "sweep":
-		_, err = s.Sweep(ctx, modelAge)
+		_, err = sweep(ctx, s, modelAge)
 	case "open":
 		saw, err = show(ctx, s, a.file)
 	case "stat":
@@ -262,7 +262,7 @@ func (f *fleet) check(ctx context.Context) string {
 	}
 	// In the end a sweep leaves nothing but what is held.
 	s := New(f.memory, Options{Temp: f.temp})
-	swept, err := s.Sweep(ctx, modelAge)
+	swept, err := sweep(ctx, s, modelAge)
 	if err != nil {
 		return "sweeping: " + err.Error()
 	}

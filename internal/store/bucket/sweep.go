@@ -16,7 +16,7 @@ import (
 const quarantine = "quarantine/"
 
 // Quarantine takes the claim away, leaves the bytes where they are, and writes the reason to
-// quarantine/PROJECT/SHA256/PUT/FILE, which keeps them from Sweep. Of a sidecar only the reason is kept.
+// quarantine/PROJECT/SHA256/PUT/FILE, which keeps them from SweepProject. Of a sidecar only the reason is kept.
 func (s *Store) Quarantine(ctx context.Context, key, reason string) error {
 	p, err := placeOf(key)
 	if err != nil {
@@ -51,53 +51,32 @@ type Swept struct {
 	Broken  []string // files that are not held, as their claim cannot be read, or no bytes have their name, or several and not those claimed
 }
 
-// Sweep removes the bytes that no claim names, and that were put longer ago than age, by the clock of the raw store. It
-// must be longer than an upload may be under way: a day is. A broken claim it leaves alone: who knows that the bytes
-// are lost can Remove it. It lists everything, one group after the other; one server at a time should. After an error it
-// tells what it did until then.
-func (s *Store) Sweep(ctx context.Context, age time.Duration) (swept Swept, err error) {
-	now, err := s.clock(ctx)
-	if err != nil {
-		return swept, err
-	}
-	for name, err := range s.Groups(ctx) {
-		if err == nil {
-			err = s.sweep(ctx, name, now.Add(-age), &swept)
-		}
-		if err != nil {
-			return swept, err
-		}
-	}
-	return swept, nil
-}
-
-// clock asks the raw store for the time, by what it says of an object that was put just now.
-func (s *Store) clock(ctx context.Context) (time.Time, error) {
-	for info, err := range s.raw.List(ctx, "clock/") { // which a crash left
-		if err != nil {
-			return time.Time{}, err
-		}
-		_ = s.raw.Remove(ctx, info.Key)
-	}
+// Clock asks the raw store for the time, which all servers have in common, by what it says of an object that was put just now.
+func (s *Store) Clock(ctx context.Context) (time.Time, error) {
 	key := "clock/" + rand.Text()
 	if err := s.raw.Create(ctx, key, strings.NewReader(""), 0); err != nil {
 		return time.Time{}, err
 	}
-	info, err := s.raw.Stat(ctx, key)
-	return info.ModTime, errors.Join(err, s.raw.Remove(ctx, key))
-}
-
-// sweep sweeps a group of what was put before a time.
-func (s *Store) sweep(ctx context.Context, name string, before time.Time, swept *Swept) error {
-	l, err := s.listing(ctx, name)
-	if err != nil {
-		return err
+	now, err := s.raw.Stat(ctx, key)
+	if err := errors.Join(err, s.raw.Remove(ctx, key)); err != nil {
+		return time.Time{}, err
 	}
-	return s.sweepListing(ctx, name, l, before, swept)
+	for old, err := range s.raw.List(ctx, "clock/") { // which a crash left
+		if err != nil {
+			return time.Time{}, err
+		}
+		if now.ModTime.Sub(old.ModTime) > time.Hour {
+			_ = s.raw.Remove(ctx, old.Key)
+		}
+	}
+	return now.ModTime, nil
 }
 
-// sweepListing is sweep of what was listed just now.
-func (s *Store) sweepListing(ctx context.Context, name string, l *listing, before time.Time, swept *Swept) error {
+// SweepProject removes the bytes of a project that no claim names, and tarballs of wheels that are gone, where they were put before a
+// time: that of [Store.Clock] without as long as an upload may be under way, for which a day is enough. A broken claim
+// it leaves alone: who knows that the bytes are lost can Remove it. Several may sweep at once.
+func (s *Store) SweepProject(ctx context.Context, p *Project, before time.Time, swept *Swept) error {
+	name, l := p.Name, p.listing
 	swept.Groups++
 	if err := s.sweepTarballs(ctx, l, before, swept); err != nil {
 		return err

@@ -84,14 +84,6 @@ func (l *listing) project(name string) *Project {
 	return p
 }
 
-// Clock asks the raw store for the time, which all servers have in common.
-func (s *Store) Clock(ctx context.Context) (time.Time, error) { return s.clock(ctx) }
-
-// SweepProject is [Store.Sweep] for what a walk found of a project, and was put before a time.
-func (s *Store) SweepProject(ctx context.Context, p *Project, before time.Time, swept *Swept) error {
-	return s.sweepListing(ctx, p.Name, p.listing, before, swept)
-}
-
 // sweepTarballs removes tarballs of wheels that are gone, and that are old.
 func (s *Store) sweepTarballs(ctx context.Context, l *listing, before time.Time, swept *Swept) error {
 	for _, b := range l.beside {
