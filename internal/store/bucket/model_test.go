@@ -392,7 +392,11 @@ func (f *fleet) explained(e *event, size int64, creates, removes []*event) strin
 
 // knows tells whether a server must know of a removal: it was here, or was seen in a listing, or is looked for.
 func (f *fleet) knows(e, removal *event) bool {
+	settled := removal.ended
+	if removal.err != nil { // it may come late
+		settled += 101 * f.faults.Delay
+	}
 	return e.op != "open" && e.op != "note" || e.server == removal.server && removal.err == nil || slices.ContainsFunc(f.events, func(l *event) bool {
-		return l.op == "list" && l.err == nil && l.server == e.server && l.began >= removal.ended && l.ended <= e.began
+		return l.op == "list" && l.err == nil && l.server == e.server && l.began >= settled && l.ended <= e.began
 	})
 }
