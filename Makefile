@@ -3,7 +3,7 @@
 # make test    all tests
 # make check   all that must hold before a change is done
 # make lint    the linter alone; make fuzz: every fuzz target for FUZZTIME
-# make stress  kills, interruptions and many processes at once, at length
+# make stress  kills, interruptions and many processes at once, at length; three servers over a bucket when things go wrong (as root)
 # make bench-fleet   16 machines and a build of a minute: how often it is built, also where the builder is killed at half; then
 #                    a morning of CI on 1, 2 and 4 servers over one bucket (bench/README.md); ARGS=-faults when things go wrong
 # make test-s3  the store in a bucket, and leases over it, against S3 servers that others use (versitygw, MinIO)
@@ -92,7 +92,8 @@ fuzz:
 		done; done
 
 # Many processes over one cache, kills and interruptions at random instants.
-stress:
+stress: build $(TOOLS)/versitygw
+	$(GO) run ./bench/fleet -faults -quick
 	CURDLING_STRESS=50 $(GO) test -count=1 -v -timeout 60m -run 'TestManyProcesses|TestKilled|TestInterrupted|TestFleet' ./cmd/curd
 
 bench-fleet: build $(TOOLS)/versitygw

@@ -24,8 +24,8 @@ import (
 )
 
 const (
-	patience    = 35 * time.Second // with a request: beyond the deadline, so as to see what goes beyond it
-	attempts    = 4                // of one request, as curd makes
+	beyond      = 5 * time.Second // the deadline a request is given up, so as to see what goes beyond it
+	attempts    = 4               // of one request, as curd makes
 	backoff     = 300 * time.Millisecond
 	mostBackoff = time.Minute
 	atOnce      = 8 // requests of one session
@@ -121,7 +121,7 @@ func (c *client) once(ctx context.Context, r *request) (a *answer, err error) {
 	took := time.Since(began)
 	c.stats.change(r.kind, func(t *tally) {
 		t.longest = max(t.longest, took)
-		if took > deadline {
+		if took > deadline(r.kind) {
 			t.overtime++
 		}
 		switch {
@@ -157,7 +157,7 @@ func cause(err error) string {
 }
 
 func (c *client) send(ctx context.Context, r *request) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, deadline(r.kind)+beyond)
 	defer cancel()
 	sent, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, bytes.NewReader(r.body))
 	if err != nil {

@@ -28,6 +28,8 @@ const (
 // fault is something that goes wrong during a morning.
 type fault struct {
 	name, title string
+	bucket      bool // befalls servers over a bucket only
+	root        bool // needs root, to mount a disk
 	// edit changes how a server is started; nil does not.
 	edit func(t *trial, i int, so *serverOptions) error
 	// act goes on until ctx is done, and says what it did; nil does nothing.
@@ -46,11 +48,11 @@ type trial struct {
 var allFaults = []fault{
 	{name: "none", title: "nothing"},
 	{name: "kill", title: "kill -9 of a server every few seconds", act: (*trial).kill},
-	{name: "freeze", title: "the store is frozen", act: (*trial).freeze},
-	{name: "tenth", title: "every tenth request to the store fails", act: (*trial).fail},
+	{name: "freeze", title: "the store is frozen", bucket: true, act: (*trial).freeze},
+	{name: "tenth", title: "every tenth request to the store fails", bucket: true, act: (*trial).fail},
 	{name: "clock", title: "a server's clock is five minutes ahead", edit: (*trial).skew},
-	{name: "disk", title: "the disk of a server's cache is full", edit: (*trial).full},
-	{name: "all", title: "all of these at once", edit: func(t *trial, i int, so *serverOptions) error {
+	{name: "disk", title: "the disk of a server's cache is full", bucket: true, root: true, edit: (*trial).full},
+	{name: "all", title: "all of these at once", bucket: true, root: true, edit: func(t *trial, i int, so *serverOptions) error {
 		return errors.Join(t.skew(i, so), t.full(i, so))
 	}, act: (*trial).everything},
 }
@@ -65,7 +67,11 @@ func faults(ctx context.Context, o *options, dir string) error {
 	defer s.close()
 	var all []*outcome
 	for _, f := range allFaults {
-		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), f.name) || s.gateway == nil && !f.works() {
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), f.name) || f.bucket && s.gateway == nil {
+			continue
+		}
+		if f.root && os.Geteuid() != 0 {
+			say("%s: left out, as it takes root", f.title)
 			continue
 		}
 		if ctx.Err() != nil {
@@ -81,9 +87,6 @@ func faults(ctx context.Context, o *options, dir string) error {
 	r.faults(all)
 	return errors.Join(r.write(), failed(all))
 }
-
-// works tells whether the fault can befall servers over a folder.
-func (f *fault) works() bool { return f.name == "none" || f.name == "kill" || f.name == "clock" }
 
 func (f *fault) run(ctx context.Context, s *storage, o *options, dir string, w *world, held *ledger) (one *outcome, err error) {
 	t := &trial{storage: s, o: o, dir: dir}
@@ -247,7 +250,7 @@ func (t *trial) full(i int, so *serverOptions) error {
 	}
 	unmount, err := mount(so.cache, "1m")
 	if err != nil {
-		return fmt.Errorf("a small disk cannot be mounted (that takes root): %w", err)
+		return fmt.Errorf("a small disk: %w", err)
 	}
 	t.cleanup = append(t.cleanup, unmount)
 	f, err := os.Create(filepath.Join(so.cache, "filler"))

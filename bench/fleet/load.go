@@ -35,35 +35,44 @@ const worldVersions = 5
 // loads measures fleets of each size over one store, and then pages in stores of each size.
 func loads(ctx context.Context, o *options, dir string) error {
 	r := newReport(o, "curd-servers over one bucket")
-	s, w, held, err := prepare(ctx, o, filepath.Join(dir, "morning"))
+	all, err := mornings(ctx, o, dir)
 	if err != nil {
 		return err
 	}
-	defer func() { s.close() }()
-	var all []*outcome
-	for _, n := range o.servers {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		say("a morning with %d servers", n)
-		one, err := s.load(ctx, o, filepath.Join(dir, "fleet-"+strconv.Itoa(n)), n, w, held)
-		if err != nil {
-			return err
-		}
-		all = append(all, one)
-	}
-	r.loads(all)
-	s.close()
-	if err := os.RemoveAll(s.dir); err != nil {
-		return err
+	if len(all) > 0 {
+		r.loads(all)
 	}
 	if err := r.pages(ctx, o, dir); err != nil {
 		return err
 	}
-	if err := r.write(); err != nil {
-		return err
+	return errors.Join(r.write(), failed(all))
+}
+
+// mornings runs one with fleets of each size.
+func mornings(ctx context.Context, o *options, dir string) (all []*outcome, err error) {
+	if len(o.servers) == 0 {
+		return nil, nil
 	}
-	return failed(all)
+	s, w, held, err := prepare(ctx, o, filepath.Join(dir, "morning"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		s.close()
+		err = errors.Join(err, os.RemoveAll(s.dir))
+	}()
+	for _, n := range o.servers {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		say("a morning with %d servers", n)
+		one, err := s.load(ctx, o, filepath.Join(dir, "fleet-"+strconv.Itoa(n)), n, w, held)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 // failed is an error where something is not as it must be.

@@ -237,13 +237,13 @@ func (r *report) faults(all []*outcome) {
 			why = append(why, fmt.Sprintf("%s: %d", code, codes[code]))
 		}
 		rows = append(rows, []string{o.name, o.did, fmt.Sprintf("%d, %d", o.stats.sessions, len(o.stats.broken)), strconv.Itoa(o.requests()),
-			strings.Join(why, ", "), fmt.Sprintf("%.1f, %d", longest.Seconds(), o.overtime()),
+			strings.Join(why, ", "), fmt.Sprintf("%.1f; %d", longest.Seconds(), o.overtime()),
 			o.builds(), fmt.Sprintf("%s, %s", milliseconds(o.stats.of(kindPage).quantile(.5)), milliseconds(o.stats.of(kindPage).quantile(.99))),
 			o.verdict.String(), strconv.Itoa(len(o.stats.wrong))})
 	}
 	r.say("%d servers each time.", faultServers)
 	r.table([]string{"what went wrong", "how often", "jobs, and those that did not get all", "requests", "answers that failed, most of them asked again",
-		fmt.Sprintf("longest answer (s), over %.0f s", deadline.Seconds()), "builds for each missing wheel", "page p50, p99 (ms)",
+		fmt.Sprintf("longest answer (s); over %.0f s (uploads: %.0f)", deadline("").Seconds(), deadline(kindUpload).Seconds()), "builds for each missing wheel", "page p50, p99 (ms)",
 		"acknowledged files; missing, changed, wrong", "files served with a wrong hash"}, rows)
 	r.broken(all)
 }

@@ -21,8 +21,13 @@ const (
 	kindSeen     = "until every server shows it" // what was uploaded
 )
 
-// deadline is how long a server may take for an answer: curd gives up what is silent for so long.
-const deadline = 30 * time.Second
+// deadline is within which a server has to answer, whatever the store does (docs/server.md, When the bucket fails).
+func deadline(kind string) time.Duration {
+	if kind == kindUpload {
+		return time.Minute
+	}
+	return 30 * time.Second
+}
 
 // tally is what was counted of one kind.
 type tally struct {
