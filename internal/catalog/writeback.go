@@ -49,15 +49,23 @@ const (
 	warnEvery          = time.Minute
 )
 
-// NewWriteBack has what comes to a folder be noted. Nothing is copied before Run.
+// NewWriteBack notes what a folder holds, and what comes to it. Nothing is copied before Run.
 func NewWriteBack(folder, bucket *Catalog, log *slog.Logger) *WriteBack {
 	w := &WriteBack{
 		folder: folder, bucket: bucket, log: log, queued: make(map[dist.Name]bool), busy: make(map[dist.Name]bool), tries: make(map[dist.Name]int),
 		left: make(map[dist.Name]map[string]string), wake: make(chan struct{}, 1), went: make(chan struct{}),
 	}
 	folder.mu.Lock()
-	defer folder.mu.Unlock()
 	folder.changed = w.enqueue
+	folder.mu.Unlock()
+	all := &copying{from: folder}
+	names, err := all.names(context.Background())
+	if err != nil {
+		log.Error("what a folder holds cannot be listed", "err", err) // of a folder there is no such error
+	}
+	for _, name := range names {
+		w.enqueue(name)
+	}
 	return w
 }
 
@@ -126,14 +134,6 @@ func (w *WriteBack) stir() {
 
 // Run copies until ctx is done.
 func (w *WriteBack) Run(ctx context.Context) {
-	all := &copying{from: w.folder}
-	names, err := all.names(ctx)
-	if err != nil {
-		w.log.Error("what a folder holds cannot be listed", "err", err) // of a folder there is no such error
-	}
-	for _, name := range names {
-		w.enqueue(name)
-	}
 	var running sync.WaitGroup
 	defer running.Wait()
 	slots := make(chan struct{}, projectsAtOnce)
