@@ -311,6 +311,36 @@ func TestBroken(t *testing.T) {
 	}
 }
 
+// TestComeBack: a file whose bytes are put back where its claim says is held again.
+func TestComeBack(t *testing.T) {
+	t.Parallel()
+	m := storetest.NewMemory(0, 0)
+	s := open(t, m)
+	keep(t, s, flask, "wheel")
+	object, _, err := s.Place(t.Context(), flask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, held := range []bool{true, false, true} {
+		if !held {
+			err = m.Remove(t.Context(), object)
+		} else if !slices.Contains(m.Keys(), object) {
+			put(t, m, object, "wheel")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if listed, err := listGroup(t.Context(), s, flask); err != nil || (len(listed) == 1) != held {
+				t.Errorf("listed is %v, %v, held %v", listed, err, held)
+			}
+		}
+		if content, err := show(t.Context(), s, flask); held != (err == nil && content == "wheel") {
+			t.Errorf("opened: %q, %v, held %v", content, err, held)
+		}
+	}
+}
+
 // TestWrongBytes: bytes with another hash are neither kept nor given.
 func TestWrongBytes(t *testing.T) {
 	t.Parallel()

@@ -223,3 +223,30 @@ func TestNotes(t *testing.T) {
 		t.Errorf("a longer note: %v, want fs.ErrInvalid", err)
 	}
 }
+
+// BenchmarkListGroup is of a project whose claims are known.
+func BenchmarkListGroup(b *testing.B) {
+	for _, n := range []int{10, 2000} {
+		b.Run(fmt.Sprint(n, " files"), func(b *testing.B) {
+			m := storetest.NewMemory(0, 0)
+			s := New(m, Options{Temp: b.TempDir()})
+			for i := range n {
+				key, content := fmt.Sprintf("flask-%d-cp314-cp314-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", i), fmt.Sprint(i)
+				if err := createNoted(b.Context(), s, key, content); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for range s.ListGroup(b.Context(), "flask") {
+				break
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, err := range s.ListGroup(b.Context(), "flask") {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
