@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -37,8 +38,12 @@ func (b *balancer) close() { _ = b.listener.Close() }
 func (b *balancer) run() {
 	for {
 		client, err := b.listener.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // no file descriptors are left, say
+			time.Sleep(10 * time.Millisecond)
+			continue
 		}
 		go b.connect(client.(*net.TCPConn))
 	}

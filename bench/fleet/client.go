@@ -50,7 +50,7 @@ type client struct {
 }
 
 func newClient(base string, s *stats) *client {
-	return &client{&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atOnce, DisableCompression: true}}, base, s}
+	return &client{&http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atOnce, MaxConnsPerHost: atOnce, DisableCompression: true}}, base, s}
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }

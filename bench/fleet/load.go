@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,6 +25,7 @@ type outcome struct {
 	took      time.Duration
 	cpu       time.Duration // of all servers
 	gateway   time.Duration // of the S3 server
+	ours      time.Duration // of clients, load balancer and proxy
 	peak      int64         // bytes, of the largest server
 	installed string        // what real clients did
 	verdict   *verdict
@@ -135,11 +137,20 @@ func (s *storage) morning(ctx context.Context, o *options, dir string, f *fleet,
 		sessions: o.sessions, length: o.length, build: o.build, stats: stats{verbose: o.verbose}}
 	store, began := s.proxy.seen(), time.Now()
 	cpu, _ := f.cost()
-	gateway := s.gatewayCPU()
+	gateway, ours := s.gatewayCPU(), ourCPU()
 	m.run(ctx)
 	after, peak := f.cost()
 	return &outcome{stats: &m.stats, store: s.proxy.seen().since(store), took: time.Since(began), cpu: after - cpu, peak: peak,
-		gateway: s.gatewayCPU() - gateway}, m
+		gateway: s.gatewayCPU() - gateway, ours: ourCPU() - ours}, m
+}
+
+// ourCPU is the processor time of this very program.
+func ourCPU() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func (s *storage) gatewayCPU() time.Duration {

@@ -54,7 +54,8 @@ const (
 	inBursts  = 0.6
 	withPlan  = 0.6
 	warmOnes  = 0.7
-	burstNeed = 0.5 // of a burst, what the burst's push has made necessary to build
+	burstOver = 2 * time.Second // most of a burst
+	burstNeed = 0.5             // of a burst, what the burst's push has made necessary to build
 )
 
 // jobs lays out the morning: bursts, each a push after which many jobs start within seconds and about half of them need one
@@ -82,7 +83,7 @@ func (m *morning) jobs() []job {
 		needs := newSource(fmt.Sprintf("morning-%s-%d", m.mark, i))
 		start := time.Duration(r.Float64() * float64(m.length))
 		for range int(weight / total * inBursts * float64(m.sessions)) {
-			at := start + time.Duration(min(r.ExpFloat64(), 4)*float64(time.Second))
+			at := start + time.Duration(min(r.ExpFloat64(), 4)*float64(burstOver))
 			if r.Float64() < burstNeed {
 				add(at, needs)
 			} else {

@@ -148,7 +148,9 @@ func (o *outcome) builds() string {
 func (r *report) loads(all []*outcome) {
 	rows := []row{
 		{"jobs, and those that did not get all", func(o *outcome) string { return fmt.Sprintf("%d, %d", o.stats.sessions, len(o.stats.broken)) }},
-		{"requests", func(o *outcome) string { return number(float64(o.requests())) }},
+		{"requests; for each job", func(o *outcome) string {
+			return number(float64(o.requests())) + "; " + per(o.requests(), o.stats.sessions)
+		}},
 		{"the same, a second", func(o *outcome) string { return number(float64(o.requests()) / o.took.Seconds()) }},
 	}
 	for _, kind := range []string{kindPage, kindPlan, kindMetadata, kindFile, kindUpload, kindWait, kindLate, kindSeen} {
@@ -170,7 +172,9 @@ func (r *report) loads(all []*outcome) {
 		{"store requests for each second that a client waited for a build", func(o *outcome) string {
 			return per(o.store.of("leases"), int(o.waited().Seconds()))
 		}},
-		{"store requests in all", func(o *outcome) string { return number(float64(o.store.of())) }},
+		{"store requests in all; for each job", func(o *outcome) string {
+			return number(float64(o.store.of())) + "; " + per(o.store.of(), o.stats.sessions)
+		}},
 		{"builds for each wheel that was missing", func(o *outcome) string {
 			return o.builds()
 		}},
@@ -178,6 +182,7 @@ func (r *report) loads(all []*outcome) {
 			return number(o.cpu.Seconds()) + "; " + number(o.cpu.Seconds()*1000/float64(max(1, o.requests())))
 		}},
 		{"processor time of the S3 server (s)", func(o *outcome) string { return number(o.gateway.Seconds()) }},
+		{"processor time of clients, load balancer and proxy (s)", func(o *outcome) string { return number(o.ours.Seconds()) }},
 		{"memory of the largest server at the most (MB)", func(o *outcome) string { return number(float64(o.peak) / 1e6) }},
 		{"curd install, real programs", func(o *outcome) string { return o.installed }},
 		{"acknowledged files; missing, changed, wrong", func(o *outcome) string { return o.verdict.String() }},

@@ -38,15 +38,16 @@ func (s *session) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, fetching := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
-	if s.needs != nil {
-		g.Go(func() error { return s.obtain(ctx) })
-	}
 	for _, f := range files {
-		g.Go(func() error { return s.fetch(ctx, f) })
+		g.Go(func() error { return s.fetch(fetching, f) })
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil || s.needs == nil {
+		return err
+	}
+	s.client.close() // nobody keeps eight connections while he waits
+	return s.obtain(ctx)
 }
 
 // choose gives the files that the job installs, by a plan or by pages.
