@@ -290,7 +290,7 @@ func (s *Store) CreateNoted(ctx context.Context, key, sha256 string, note []byte
 		return err
 	case !p.file:
 		return fmt.Errorf("%s: only a distribution file has a note: %w", key, fs.ErrInvalid)
-	case !isSHA256(sha256):
+	case !store.IsSHA256(sha256):
 		return fmt.Errorf("%s: %.80q is no sha256 in lower-case hex: %w", key, sha256, fs.ErrInvalid)
 	case len(note) > MaxNote:
 		return fmt.Errorf("%s: its note of %d bytes is longer than %d: %w", key, len(note), MaxNote, fs.ErrInvalid)
@@ -310,7 +310,7 @@ func (s *Store) with(ctx context.Context, key string, r io.Reader, size int64, d
 		}
 		defer os.Remove(f.Name())
 		defer f.Close()
-		if _, err := io.Copy(f, io.LimitReader(contextReader{ctx, r}, size+1)); err != nil {
+		if _, err := io.Copy(f, io.LimitReader(store.Until(ctx, r), size+1)); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
@@ -401,17 +401,4 @@ func (s *Store) Swap(ctx context.Context, key string, old, content []byte) error
 		return err
 	}
 	return s.raw.Swap(ctx, p.object(), old, content)
-}
-
-// contextReader fails once its context is done.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

@@ -50,7 +50,7 @@ func parseClaim(text []byte) (claim, error) {
 	if err := json.Unmarshal(line, &c); err != nil {
 		return claim{}, err
 	}
-	if c.Format < 1 || !isSHA256(c.SHA256) || !isPut(c.Put) || c.Size < 0 {
+	if c.Format < 1 || !store.IsSHA256(c.SHA256) || !isPut(c.Put) || c.Size < 0 {
 		return claim{}, errors.New("no claim looks like that")
 	}
 	if len(note) > 0 {

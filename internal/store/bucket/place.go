@@ -44,7 +44,7 @@ func placeOf(key string) (place, error) {
 		of = of[:dot]
 		if f, err := dist.ParseFilename(of, ""); err == nil {
 			p := place{group: string(f.Name), key: key}
-			if own, ok := strings.CutSuffix(key[dot+1:], ".tar.zst"); ok && isSHA256(own[strings.LastIndexByte(own, '-')+1:]) {
+			if own, ok := strings.CutSuffix(key[dot+1:], ".tar.zst"); ok && store.IsSHA256(own[strings.LastIndexByte(own, '-')+1:]) {
 				p.sha256, p.wheel = own[strings.LastIndexByte(own, '-')+1:], of
 			}
 			return p, nil
@@ -62,8 +62,6 @@ func isGroup(name string) bool {
 	return err == nil && string(n) == name
 }
 
-func isSHA256(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
-
 // isPut tells whether a text may be the name of an attempt. We make such of [rand.Text].
 func isPut(s string) bool {
 	return s != "" && len(s) <= 64 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") == ""
@@ -73,5 +71,5 @@ func isPut(s string) bool {
 func splitBytes(rest string) (file string, ok bool) {
 	hash, rest, _ := strings.Cut(rest, "/")
 	put, file, ok := strings.Cut(rest, "/")
-	return file, ok && isSHA256(hash) && isPut(put) && !strings.Contains(file, "/")
+	return file, ok && store.IsSHA256(hash) && isPut(put) && !strings.Contains(file, "/")
 }

@@ -166,7 +166,7 @@ func (s *Store) Create(ctx context.Context, key string, r io.Reader, size int64)
 		}
 		defer os.Remove(f.Name()) // nothing there after success
 		defer f.Close()
-		if _, err := io.Copy(f, io.LimitReader(contextReader{ctx, r}, size+1)); err != nil {
+		if _, err := io.Copy(f, io.LimitReader(store.Until(ctx, r), size+1)); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
@@ -231,17 +231,4 @@ func (s *Store) Remove(_ context.Context, key string) error {
 		return err
 	}
 	return syncDir(filepath.Dir(name))
-}
-
-// contextReader fails once its context is done.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

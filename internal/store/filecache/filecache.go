@@ -143,7 +143,7 @@ func (c *Cache) State() (state string, works bool) {
 // hash. The reader may need ctx as long as it is read. An error is that of fetch, or says that what the store
 // gave is not that file, or is a [store.UnavailableError] where too many files are being fetched.
 func (c *Cache) Open(ctx context.Context, sha256 string, size int64, fetch Fetch) (io.ReadSeekCloser, error) {
-	if !isSum(sha256) || size < 0 {
+	if !store.IsSHA256(sha256) || size < 0 {
 		return nil, fmt.Errorf("%d bytes of sha256 %.80q: %w", size, sha256, fs.ErrInvalid)
 	}
 	if f := c.hit(sha256); f != nil {
@@ -379,14 +379,4 @@ func (c *Cache) place(temp, sum string) error {
 func discard(temp *os.File) {
 	temp.Close()
 	_ = os.Remove(temp.Name())
-}
-
-// isSum tells whether s is a sha256 in lower-case hex, which is also a safe name.
-func isSum(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return len(s) == 64
 }

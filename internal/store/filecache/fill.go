@@ -104,7 +104,7 @@ func (f *fill) adopt() bool {
 		return false
 	}
 	sum := sha256.New()
-	n, err := io.Copy(sum, &within{f.ctx, io.LimitReader(file, f.size+1)})
+	n, err := io.Copy(sum, store.Until(f.ctx, io.LimitReader(file, f.size+1)))
 	if err == nil && n == f.size && sumOf(sum) == f.sum {
 		c.add(f.sum, f.size, false)
 		f.lend(file)
@@ -323,19 +323,6 @@ func seek(at, size, offset int64, whence int) (int64, error) {
 		return 0, fmt.Errorf("seeking to byte %d, from %d: there is none", offset, whence)
 	}
 	return offset, nil
-}
-
-// within reads until ctx is done.
-type within struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (w *within) Read(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return w.r.Read(p)
 }
 
 func sumOf(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"curdling/internal/store"
 )
 
 // abandoned is the age of a temporary file that nobody writes any more.
@@ -26,7 +28,7 @@ func (c *Cache) list() {
 			continue
 		}
 		for name, fi := range c.files(filepath.Join(c.dir, folder.Name())) {
-			if isSum(name) && name[:2] == folder.Name() {
+			if store.IsSHA256(name) && name[:2] == folder.Name() {
 				found = append(found, &entry{sum: name, size: fi.Size(), touched: fi.ModTime()})
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"curdling/internal/store"
 )
 
 // tap is a fetch that gives as many bytes as it was told to.
@@ -112,7 +114,7 @@ func (w *world) ask(o *object) {
 	go func() {
 		r, err := w.c.Open(ctx, o.sum, int64(len(o.content)), w.fetch(o))
 		if err == nil {
-			a.got, err = io.ReadAll(&within{ctx, r})
+			a.got, err = io.ReadAll(store.Until(ctx, r))
 			r.Close()
 		}
 		w.mu.Lock()
