@@ -440,33 +440,49 @@ func (r *far) readNote(ctx context.Context, l *learnt, in *sharedCommon) error {
 	if err != nil {
 		return err
 	}
-	var x facts
-	if len(text) <= maxNote {
-		x, _ = parseFacts(string(text))
-	}
-	x.ModTime, l.info = info.ModTime.UnixNano(), info
-	in.mu.Lock()
-	l.file = x.file(info, in.common)
-	in.mu.Unlock()
-	if l.file == nil {
+	n, err := in.noted(text, info)
+	if l.file, l.info = n.file, info; l.file == nil {
 		r.c.log.Debug("a file's note does not tell all, and the file is read", "file", info.Key)
 		return r.readFile(ctx, l)
-	}
-	if x.Record == "" {
-		return nil
-	}
-	b, err := readBuild([]byte(x.Record), info.Key)
-	if err == nil && b.SHA256 != l.file.SHA256 {
-		err = errors.New("it is of another wheel")
 	}
 	if err != nil { // as if it were no build it must not be shown
 		return &InvalidError{fmt.Errorf("the record in its note: %w", err)}
 	}
-	l.record = &sidecar{within: true, build: b}
-	if x.Signature != "" {
-		l.signature = &sidecar{within: true}
+	if n.build != nil {
+		l.record = &sidecar{within: true, build: n.build}
+		if n.signed {
+			l.signature = &sidecar{within: true}
+		}
 	}
 	return nil
+}
+
+// noted is what a note tells of a file.
+type noted struct {
+	file   *File  // nil: it does not tell all
+	whole  bool   // all of it could be read
+	build  *Build // that made the file; nil: it tells of none
+	signed bool   // there is a signature of the build's record
+}
+
+// noted reads the note of a file that lies in the store as info says. An error is of the record in it.
+func (in *sharedCommon) noted(note []byte, info store.Info) (n noted, err error) {
+	var x facts
+	if len(note) <= maxNote {
+		x, n.whole = parseFacts(string(note))
+	}
+	x.ModTime = info.ModTime.UnixNano()
+	in.mu.Lock()
+	n.file = x.file(info, in.common)
+	in.mu.Unlock()
+	if n.file == nil || x.Record == "" {
+		return n, nil
+	}
+	n.signed = x.Signature != ""
+	if n.build, err = readBuild([]byte(x.Record), info.Key); err == nil && n.build.SHA256 != n.file.SHA256 {
+		err = errors.New("it is of another wheel")
+	}
+	return n, err
 }
 
 // readFile reads a file whole, as [Catalog.examine] does.

@@ -275,37 +275,18 @@ func (e *eviction) candidate(ctx context.Context, info store.Info) (bucket.Claim
 		return claim, Candidate{}, err
 	}
 	info.Size = claim.Size
-	f := fileNoted(claim.Note, info, e.common)
-	if f == nil {
-		return claim, Candidate{}, nil // whose it is nobody knows, so it stays
+	n, err := e.common.noted(claim.Note, info)
+	if n.file == nil || !n.whole || err != nil {
+		return claim, Candidate{}, nil //nolint:nilerr // whose it is nobody knows, so it stays
 	}
+	f := n.file
+	f.Build = n.build
 	x := Candidate{File: f, Why: f.expendable(), LastUsed: f.ModTime}
 	if u, ok := e.uses[f.Filename]; ok {
 		x.Uses, x.LastUsed = u.Count, time.Unix(u.Last, 0).UTC()
 	}
 	x.judge(e.now)
 	return claim, x, nil
-}
-
-// fileNoted is the file of which a note tells, and which build it is; nil where it does not tell all.
-func fileNoted(note []byte, info store.Info, in *sharedCommon) *File {
-	x, ok := parseFacts(string(note))
-	if !ok {
-		return nil
-	}
-	x.ModTime = info.ModTime.UnixNano()
-	in.mu.Lock()
-	f := x.file(info, in.common)
-	in.mu.Unlock()
-	if f == nil || x.Record == "" {
-		return f
-	}
-	b, err := readBuild([]byte(x.Record), info.Key)
-	if err != nil || b.SHA256 != f.SHA256 {
-		return nil
-	}
-	f.Build = b
-	return f
 }
 
 // shed removes a tarball.
