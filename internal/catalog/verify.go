@@ -47,12 +47,11 @@ func (c *Catalog) Verify(ctx context.Context, o VerifyOptions) (Verified, error)
 	if err != nil {
 		return Verified{}, err
 	}
-	v := Verified{TotalFiles: len(infos)}
+	t := &tally{options: o, v: Verified{TotalFiles: len(infos)}}
 	for _, info := range infos {
-		v.TotalBytes += info.Size
+		t.v.TotalBytes += info.Size
 	}
 	var (
-		mu      sync.Mutex
 		work    = make(chan store.Info)
 		pace    = &pacer{rate: o.Rate}
 		workers sync.WaitGroup
@@ -64,18 +63,7 @@ func (c *Catalog) Verify(ctx context.Context, o VerifyOptions) (Verified, error)
 				if ctx.Err() != nil {
 					continue
 				}
-				mu.Lock()
-				v.Files, v.Bytes = v.Files+1, v.Bytes+info.Size
-				if err != nil {
-					v.Damaged++
-					if o.Damaged != nil {
-						o.Damaged(info.Key, err)
-					}
-				}
-				if o.Progress != nil {
-					o.Progress(v)
-				}
-				mu.Unlock()
+				t.add(info.Key, info.Size, err)
 			}
 		})
 	}
@@ -87,7 +75,30 @@ func (c *Catalog) Verify(ctx context.Context, o VerifyOptions) (Verified, error)
 	}
 	close(work)
 	workers.Wait()
-	return v, ctx.Err()
+	return t.v, ctx.Err()
+}
+
+// tally counts what is verified, and tells of it.
+type tally struct {
+	options VerifyOptions
+	mu      sync.Mutex
+	v       Verified
+}
+
+// add counts a file, and what is wrong with it.
+func (t *tally) add(key string, size int64, damage error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.v.Files, t.v.Bytes = t.v.Files+1, t.v.Bytes+size
+	if damage != nil {
+		t.v.Damaged++
+		if t.options.Damaged != nil {
+			t.options.Damaged(key, damage)
+		}
+	}
+	if t.options.Progress != nil {
+		t.options.Progress(t.v)
+	}
 }
 
 // verifiable lists the distribution files of the store, in the order of their

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"runtime"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,36 +16,24 @@ import (
 
 // verifyAll is [Catalog.Verify] for what lies in a bucket: a file is damaged where its bytes have not the hash that its claim says, or are
 // not there. How many there are is known by the last census alone. Where the store does not answer it ends with an error.
-func (r *far) verifyAll(ctx context.Context, o VerifyOptions) (v Verified, err error) {
+func (r *far) verifyAll(ctx context.Context, o VerifyOptions) (Verified, error) {
 	if r.shared != nil {
 		_ = r.readCensus(ctx) // it is for the progress
 	}
 	stats := r.c.Stats()
-	v.TotalFiles, v.TotalBytes = stats.Files, stats.Bytes
 	var (
-		mu         sync.Mutex
+		t          = &tally{options: o, v: Verified{TotalFiles: stats.Files, TotalBytes: stats.Bytes}}
 		pace       = &pacer{rate: o.Rate}
 		g, reading = errgroup.WithContext(ctx)
+		err        error
 	)
 	g.SetLimit(cmp.Or(o.Parallel, runtime.GOMAXPROCS(0)))
 	judge := func(key string) error {
 		size, damage, err := r.verifyOne(reading, key, pace)
-		if err != nil || size < 0 {
-			return err
+		if err == nil && size >= 0 {
+			t.add(key, size, damage)
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		v.Files, v.Bytes = v.Files+1, v.Bytes+size
-		if damage != nil {
-			v.Damaged++
-			if o.Damaged != nil {
-				o.Damaged(key, damage)
-			}
-		}
-		if o.Progress != nil {
-			o.Progress(v)
-		}
-		return nil
+		return err
 	}
 	for p, failed := range r.walked.Walk(reading, "") {
 		if err = failed; err != nil {
@@ -59,7 +46,8 @@ func (r *far) verifyAll(ctx context.Context, o VerifyOptions) (v Verified, err e
 			g.Go(func() error { return judge(key) })
 		}
 	}
-	return v, cmp.Or(g.Wait(), err, ctx.Err())
+	err = cmp.Or(g.Wait(), err, ctx.Err())
+	return t.v, err
 }
 
 // verifyOne reads a file, twice if it seems to be damaged; its size is below zero where it is gone.
