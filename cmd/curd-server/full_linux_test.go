@@ -9,24 +9,15 @@ import (
 	"syscall"
 	"testing"
 
+	"curdling/internal/store/storetest"
 	"curdling/internal/wheel/wheeltest"
 )
 
 // TestFullAndReadOnly: on a disk that is full, then read-only, a server starts and serves what it
 // has. It mounts a small file system, which needs root: make stress-server.
 func TestFullAndReadOnly(t *testing.T) {
-	if os.Getenv("CURDLING_STRESS_SERVER") == "" {
-		t.Skip("mounts a file system: make stress-server")
-	}
 	dir := t.TempDir()
-	if err := syscall.Mount("curdling", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skip("cannot mount: ", err)
-	}
-	defer func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	}()
+	storetest.SmallDisk(t, dir)
 	p := startOn(t, dir)
 	small := wheeltest.Wheel{Name: "small", Version: "1.0"}
 	if status, body := p.request(t, http.MethodPut, small.Filename(), wheeltest.Build(small)); status != http.StatusCreated {

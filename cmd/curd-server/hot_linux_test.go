@@ -5,31 +5,21 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"curdling/internal/store/s3/s3test"
+	"curdling/internal/store/storetest"
 )
 
 // TestFullDiskOverBucket: a server whose own disk is full, while the bucket has room, serves all, and sends uploads that it
 // has no room for to the other servers. It mounts a small file system, which needs root: make stress-server.
 func TestFullDiskOverBucket(t *testing.T) {
-	if os.Getenv("CURDLING_STRESS_SERVER") == "" {
-		t.Skip("mounts a file system: make stress-server")
-	}
 	home := t.TempDir()
 	small := filepath.Join(home, "small")
 	if err := os.Mkdir(small, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("curdling", small, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skip("cannot mount: ", err)
-	}
-	defer func() {
-		if err := syscall.Unmount(small, 0); err != nil {
-			t.Error(err)
-		}
-	}()
+	storetest.SmallDisk(t, small)
 	bucket := s3test.New(t)
 	full, other := overBucket(t, home, bucket.URL, "--cache-dir", "small"), overBucket(t, home, bucket.URL, "--cache-dir", "large")
 	for i, size := range []int{400_000, 300_000, 200_000, 2_000_000} {

@@ -1,28 +1,18 @@
 package filecache
 
 import (
-	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"curdling/internal/store/storetest"
 )
 
 // TestFullDisk: on a disk that is smaller than the cache may be, files are had all the same, and the newest are kept. It
 // mounts a small file system, which needs root: make stress-server.
 func TestFullDisk(t *testing.T) {
-	if os.Getenv("CURDLING_STRESS_SERVER") == "" {
-		t.Skip("mounts a file system: make stress-server")
-	}
 	dir := t.TempDir()
-	if err := syscall.Mount("curdling", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skip("cannot mount: ", err)
-	}
-	defer func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	}()
+	storetest.SmallDisk(t, dir)
 	c := newCache(t, dir, 1<<30)
 	defer c.Close()
 	var all []*object
