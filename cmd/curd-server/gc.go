@@ -16,8 +16,7 @@ import (
 func newGC() *cobra.Command {
 	var maxSize byteSize
 	var dryRun bool
-	var files accessFiles
-	var address bucketAddress
+	var flags placeFlags
 	c := &cobra.Command{
 		Use:   "gc [--dry-run] [--max-size SIZE] DIRECTORY|s3://BUCKET/PREFIX",
 		Short: "remove what can be had again until the rest fits",
@@ -32,11 +31,7 @@ take hours; what goes there is worth less than what stays by and large.`,
   curd-server gc --max-size 10TB s3://acme/wheels`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			name, err := placeOf(cmd, args, "max-size", "s3-endpoint", "s3-region")
-			if err != nil {
-				return err
-			}
-			p, err := openPlace(cmd.Context(), name, address, files)
+			p, err := flags.open(cmd, args, "max-size")
 			if err != nil {
 				return err
 			}
@@ -55,8 +50,7 @@ take hours; what goes there is worth less than what stays by and large.`,
 	}
 	c.Flags().Var(&maxSize, "max-size", "what may stay, a `SIZE` like 100GB")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would go")
-	files.addAudit(c.Flags())
-	address.add(c.Flags())
+	flags.add(c.Flags())
 	return c
 }
 

@@ -71,8 +71,7 @@ func (o *options) scopes(main *catalog.View, in holding, notes *audit.Log, log *
 
 func newScopes() *cobra.Command {
 	var remove []string
-	var files accessFiles
-	var address bucketAddress
+	var flags placeFlags
 	c := &cobra.Command{
 		Use:   "scopes [--remove NAME] DIRECTORY|s3://BUCKET/PREFIX",
 		Short: "list the scopes below main, or remove some",
@@ -89,11 +88,7 @@ meanwhile; it removes those by itself into which no file came for --scope-keep.`
   curd-server verify wheels/` + disk.ScopesDir + `/pr-123`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			name, err := placeOf(cmd, args, "audit-log", "s3-endpoint", "s3-region")
-			if err != nil {
-				return err
-			}
-			p, err := openPlace(cmd.Context(), name, address, files)
+			p, err := flags.open(cmd, args, "audit-log")
 			if err != nil {
 				return err
 			}
@@ -106,8 +101,7 @@ meanwhile; it removes those by itself into which no file came for --scope-keep.`
 		DisableFlagsInUseLine: true,
 	}
 	c.Flags().StringSliceVar(&remove, "remove", nil, "remove the scope `NAME` and all its files (repeatable)")
-	files.addAudit(c.Flags())
-	address.add(c.Flags())
+	flags.add(c.Flags())
 	return c
 }
 

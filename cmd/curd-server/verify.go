@@ -23,8 +23,7 @@ type verifyOptions struct {
 	rate byteSize // bytes a second; 0 is no bound
 	jobs int      // 0 is one for each processor
 
-	files   accessFiles
-	address bucketAddress
+	placeFlags
 }
 
 func newVerify() *cobra.Command {
@@ -43,32 +42,27 @@ and its bytes stay where they are, with the reason below quarantine/.`,
 		Example: `  curd-server verify wheels
   curd-server verify --fix --rate 50MB wheels`,
 		Args: oneDirectory,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := placeOf(cmd, args, "s3-endpoint", "s3-region")
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if o.jobs < 0 {
+				return usageError{fmt.Errorf("--jobs %d: must be 0 or more", o.jobs)}
+			}
+			p, err := o.open(cmd, args)
 			if err != nil {
 				return err
 			}
-			return verify(cmd.Context(), name, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			defer func() { err = errors.Join(err, p.close()) }()
+			return verify(cmd.Context(), p, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 		DisableFlagsInUseLine: true,
 	}
 	c.Flags().BoolVar(&o.fix, "fix", false, "move damaged files to DIRECTORY/.quarantine; in a bucket, take them out of what is held")
 	c.Flags().Var(&o.rate, "rate", "read at most a `SIZE` a second, like 50MB")
 	c.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "read `N` files at once; 0 is one for each processor")
-	o.files.addAudit(c.Flags())
-	o.address.add(c.Flags())
+	o.add(c.Flags())
 	return c
 }
 
-func verify(ctx context.Context, name string, o verifyOptions, stdout, stderr io.Writer) (err error) {
-	if o.jobs < 0 {
-		return usageError{fmt.Errorf("--jobs %d: must be 0 or more", o.jobs)}
-	}
-	p, err := openPlace(ctx, name, o.address, o.files)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
+func verify(ctx context.Context, p *place, o verifyOptions, stdout, stderr io.Writer) (err error) {
 	held, err := p.visit(ctx, -1, stderr)
 	if err != nil {
 		return err
@@ -105,9 +99,9 @@ func verify(ctx context.Context, name string, o verifyOptions, stdout, stderr io
 	case v.Damaged == 0:
 		return nil
 	case o.fix && p.bucket != nil:
-		return fmt.Errorf("damaged files are held no more; why is said below %s/quarantine/", strings.TrimRight(name, "/"))
+		return fmt.Errorf("damaged files are held no more; why is said below %s/quarantine/", strings.TrimRight(p.name, "/"))
 	case o.fix:
-		return fmt.Errorf("damaged files are now in %s", filepath.Join(name, disk.QuarantineDir))
+		return fmt.Errorf("damaged files are now in %s", filepath.Join(p.name, disk.QuarantineDir))
 	}
 	return errors.New("damaged files are there; --fix puts them aside")
 }

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"curdling/internal/audit"
 	"curdling/internal/catalog"
 	"curdling/internal/store/bucket"
@@ -24,6 +27,26 @@ type place struct {
 	folder *disk.Store   // nil: it is a bucket
 	raw    *s3.Store     // of a bucket, as it is
 	bucket *bucket.Store // of a bucket, its files
+}
+
+// placeFlags are the flags of a command that works on a place.
+type placeFlags struct {
+	files   accessFiles
+	address bucketAddress
+}
+
+func (f *placeFlags) add(flags *pflag.FlagSet) {
+	f.files.addAudit(flags)
+	f.address.add(flags)
+}
+
+// open opens the place that the command's argument names, or else the server's; same is as [placeOf] takes it.
+func (f *placeFlags) open(cmd *cobra.Command, args []string, same ...string) (*place, error) {
+	name, err := placeOf(cmd, args, append(same, "s3-endpoint", "s3-region")...)
+	if err != nil {
+		return nil, err
+	}
+	return openPlace(cmd.Context(), name, f.address, f.files)
 }
 
 // openPlace opens a folder, which must be there, or a bucket.

@@ -22,8 +22,7 @@ import (
 
 func newYank() *cobra.Command {
 	var o yankOptions
-	var files accessFiles
-	var address bucketAddress
+	var flags placeFlags
 	c := &cobra.Command{
 		Use:   "yank [--reason TEXT] [--undo] DIRECTORY|s3://BUCKET/PREFIX FILE|PROJECT==VERSION...",
 		Short: "have installers leave files out that are not asked for by their very version",
@@ -45,11 +44,7 @@ writing and removing these by hand does the same.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			name, err := placeOf(cmd, args[:1], "s3-endpoint", "s3-region")
-			if err != nil {
-				return err
-			}
-			p, err := openPlace(cmd.Context(), name, address, files)
+			p, err := flags.open(cmd, args[:1])
 			if err != nil {
 				return err
 			}
@@ -60,8 +55,7 @@ writing and removing these by hand does the same.`,
 	}
 	c.Flags().StringVar(&o.reason, "reason", "", "`TEXT` that installers show")
 	c.Flags().BoolVar(&o.undo, "undo", false, "take it back")
-	files.addAudit(c.Flags())
-	address.add(c.Flags())
+	flags.add(c.Flags())
 	return c
 }
 
