@@ -21,7 +21,6 @@ import (
 )
 
 const (
-	tokensKey = "tokens.json"
 	turnTTL   = 2 * time.Minute  // of one server among several to do what one alone should
 	lookEvery = 10 * time.Minute // whether it is time for something
 )
@@ -51,7 +50,7 @@ func thisServer() string {
 }
 
 // tokensIn are the tokens of all servers over a bucket.
-func tokensIn(in *s3.Store) livefile.Document { return store.Document{Store: in, Key: tokensKey} }
+func tokensIn(in *s3.Store) livefile.Document { return store.Document{Store: in, Key: auth.TokensKey} }
 
 // share has a server know and note what all of them do. Run goes on with it.
 func (f *fleet) share(ctx context.Context, config *server.Config, files accessFiles, log *slog.Logger) (err error) {

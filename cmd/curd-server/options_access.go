@@ -16,11 +16,8 @@ import (
 	"curdling/internal/server"
 )
 
-// What lies in the folder that is served; hidden names are not.
-const (
-	tokensFile = ".tokens.json"
-	auditFile  = ".audit.jsonl"
-)
+// auditFile lies in the folder that is served; hidden names are not.
+const auditFile = ".audit.jsonl"
 
 // accessOptions say who may do what, and how he reaches the server.
 type accessOptions struct {
@@ -52,7 +49,7 @@ func (o *accessOptions) add(flags *pflag.FlagSet) {
 }
 
 func (f *accessFiles) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.tokens, "token-db", "", "`FILE` of the tokens (default DIRECTORY/"+tokensFile+"; over s3://BUCKET "+tokensKey+" in it, for all servers)")
+	flags.StringVar(&f.tokens, "token-db", "", "`FILE` of the tokens (default DIRECTORY/"+auth.TokensFile+"; over s3://BUCKET "+auth.TokensKey+" in it, for all servers)")
 	f.addAudit(flags)
 }
 
@@ -61,7 +58,7 @@ func (f *accessFiles) addAudit(flags *pflag.FlagSet) {
 }
 
 func (f *accessFiles) tokensPath(directory string) string {
-	return cmp.Or(f.tokens, filepath.Join(directory, tokensFile))
+	return cmp.Or(f.tokens, filepath.Join(directory, auth.TokensFile))
 }
 
 // auditLog is the audit log. Over a bucket it is to be shared.

@@ -18,9 +18,6 @@ import (
 	"curdling/internal/mirror"
 )
 
-// claimsFile lies in the served folder: it says what cannot be found out again.
-const claimsFile = ".curdling-upstream"
-
 // mirrorOptions say what other indexes are mirrored, and how.
 type mirrorOptions struct {
 	upstreams       []string // NAME=URL, URL, or pypi
@@ -51,7 +48,7 @@ func (o *mirrorOptions) openMirror(held *catalog.Catalog, holding holding, log *
 	if holding.fleet != nil {
 		c.Shared = holding.fleet.store
 	} else {
-		c.Claims = filepath.Join(holding.folder.Dir(), claimsFile)
+		c.Claims = filepath.Join(holding.folder.Dir(), mirror.ClaimsFile)
 	}
 	var err error
 	if c.Upstreams, err = parseUpstreams(o.upstreams, defaultIndex); err != nil {

@@ -30,7 +30,7 @@ func newToken() *cobra.Command {
 		Use:   "token",
 		Short: "create, list and revoke the tokens of API clients",
 		Long: `token creates, lists and revokes tokens, which programs use instead of a
-password. They are kept, hashed, in DIRECTORY/` + tokensFile + `, or where --token-db says;
+password. They are kept, hashed, in DIRECTORY/` + auth.TokensFile + `, or where --token-db says;
 a server that runs notices within a second. Those of s3://BUCKET/PREFIX are kept in it
 for all servers over it, which notice within three seconds.
 

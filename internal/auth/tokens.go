@@ -14,6 +14,12 @@ import (
 	"curdling/internal/store"
 )
 
+// Where a server keeps tokens: a file in the folder that it serves, or, for all servers over one bucket, a key in that.
+const (
+	TokensFile = ".tokens.json"
+	TokensKey  = "tokens.json"
+)
+
 const (
 	// believed is how long tokens are good for that cannot be read again. Then nobody can tell who was revoked.
 	believed     = 15 * time.Minute

@@ -91,8 +91,10 @@ func (s FolderScopes) RemoveScope(_ context.Context, name string, unless time.Ti
 	return s.Folder.RemoveScope(name, unless)
 }
 
+// ScopesPrefix is what the keys of all scopes in a bucket begin with.
+const ScopesPrefix = "scopes/"
+
 const (
-	scopesPrefix   = "scopes/"
 	rememberScope  = time.Minute // that it is there; one that is empty looks like main, too
 	rememberNone   = time.Second
 	mostRemembered = 10_000
@@ -122,7 +124,7 @@ func NewBucketScopes(raw bucket.Raw, o bucket.Options) *BucketScopes {
 }
 
 // ScopePrefix is what the keys of a scope in a bucket begin with. What lies there is as main has it.
-func ScopePrefix(name string) string { return scopesPrefix + name + "/" }
+func ScopePrefix(name string) string { return ScopesPrefix + name + "/" }
 
 // Look is ScopePlace's. That a scope is there is believed for a minute, that it is not for a second.
 func (s *BucketScopes) Look(name string, upload bool) (there bool, err error) {
@@ -190,7 +192,7 @@ func (s *BucketScopes) Open(name string) (*ScopeStore, error) {
 func (s *BucketScopes) Scopes(ctx context.Context) (all []disk.Scope, err error) {
 	found := make(map[string]*scopeSum)
 	pace := &pacer{rate: walkRate}
-	for info, err := range s.raw.List(ctx, scopesPrefix) {
+	for info, err := range s.raw.List(ctx, ScopesPrefix) {
 		if err == nil {
 			pace.wait(ctx, 1)
 			err = ctx.Err()
@@ -198,7 +200,7 @@ func (s *BucketScopes) Scopes(ctx context.Context) (all []disk.Scope, err error)
 		if err != nil {
 			return nil, err
 		}
-		name, rest, ok := strings.Cut(strings.TrimPrefix(info.Key, scopesPrefix), "/")
+		name, rest, ok := strings.Cut(strings.TrimPrefix(info.Key, ScopesPrefix), "/")
 		if !ok || scope.Check(name) != nil {
 			continue
 		}

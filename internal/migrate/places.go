@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"curdling/internal/auth"
 	"curdling/internal/catalog"
 	"curdling/internal/livefile"
 	"curdling/internal/mirror"
@@ -47,12 +48,12 @@ func (f folder) open(ctx context.Context, dry bool, log *slog.Logger) (*level, e
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s cannot be opened: %w", f, err), in.Close())
 	}
-	names, err := mirror.NamesInFile(filepath.Join(string(f), ".curdling-upstream"))
+	names, err := mirror.NamesInFile(filepath.Join(string(f), mirror.ClaimsFile))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s cannot be opened: %w", f, err), held.Close(), in.Close())
 	}
 	return &level{
-		held: held, names: names, tokens: livefile.Path(filepath.Join(string(f), ".tokens.json")),
+		held: held, names: names, tokens: livefile.Path(filepath.Join(string(f), auth.TokensFile)),
 		evidence: func(make bool) (evidence, error) { return evidenceIn(filepath.Join(state, "evidence"), make) },
 		done:     func() error { return errors.Join(names.Close(), held.Close(), in.Close()) },
 	}, nil
@@ -105,7 +106,7 @@ func (b objects) open(ctx context.Context, _ bool, log *slog.Logger) (*level, er
 		return nil, err
 	}
 	return &level{
-		held: held, names: mirror.NamesInStore(b.raw), tokens: store.Document{Store: b.raw, Key: "tokens.json"},
+		held: held, names: mirror.NamesInStore(b.raw), tokens: store.Document{Store: b.raw, Key: auth.TokensKey},
 		evidence: func(bool) (evidence, error) {
 			return evidence{in: b.raw, prefix: "evidence/", done: func() error { return nil }}, nil
 		},
@@ -113,11 +114,8 @@ func (b objects) open(ctx context.Context, _ bool, log *slog.Logger) (*level, er
 	}, nil
 }
 
-// scopesFolder is where a bucket has the scopes below main.
-const scopesFolder = "scopes/"
-
 func (b objects) scopes(ctx context.Context) (names []string, err error) {
-	for name, err := range b.raw.ListFolders(ctx, scopesFolder) {
+	for name, err := range b.raw.ListFolders(ctx, catalog.ScopesPrefix) {
 		if err != nil {
 			return nil, err
 		}
@@ -130,5 +128,5 @@ func (b objects) scopes(ctx context.Context) (names []string, err error) {
 }
 
 func (b objects) below(scope string) Place {
-	return objects{bucket.Below(b.raw, scopesFolder+scope+"/"), b.temp}
+	return objects{bucket.Below(b.raw, catalog.ScopePrefix(scope)), b.temp}
 }

@@ -20,6 +20,9 @@ const claimsHead = "# Projects that are an upstream's: a name stands here once a
 	"# What is uploaded of them is laid over the upstream's pages. A line that is taken out,\n" +
 	"# while no server runs, makes the project private as long as a file of it is held.\n"
 
+// ClaimsFile is the name of the text file in a folder that is served ([Config.Claims]). It says what cannot be found out again.
+const ClaimsFile = ".curdling-upstream"
+
 // owner is whose a name is.
 type owner int
 
