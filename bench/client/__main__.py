@@ -18,7 +18,7 @@ from bench.server import starting
 from bench.server.servers import Server, Servers, get
 
 from . import files, machines
-from .results import CURD, CURD_NGINX, PIP, PROGRAMS, ROWS, UV, details
+from .results import CURD, CURD_NGINX, LIMIT, PIP, PROGRAMS, ROWS, UV, details
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,7 +79,7 @@ class Bench:
         wheels, static, index = (self.scratch / name for name in ("wheels", "static", "index"))
         files.serve_from(kept, wheels, static)
         servers = Servers(self.scratch, None, self.o.curd_server, self.tool)
-        self.curd_server = servers.curd(wheels)
+        self.curd_server, self.tarballs = servers.curd(wheels), wheels / ".curdling/tarballs"
         projects = {files.project(w.name) for w in wheels.glob("*.whl")}
         starting.settle(self.curd_server, len(files.PINS), len(projects), get)
         servers.static_index(self.curd_server, projects, index)
@@ -112,15 +112,21 @@ class Bench:
         return [self.pip, "--python", machine.venv, "install", "-q", "--no-input", "--disable-pip-version-check", "--no-compile",
                 "--index-url", server.url + "/simple/", *wanted]
 
-    def contenders(self):
+    def run_limit(self, machine, server, *wanted):
+        """What nobody can do without: unpacking and linking, of what is there already."""
+        return [self.tool, "limit", "-tarballs", self.tarballs, "-trees", machine.home / "trees", "-to", machine.venv / "lib"]
+
+    def contenders(self, row):
         """Program to command and server."""
         every = {CURD: (self.curd, self.curd_server), CURD_NGINX: (self.curd, self.nginx), UV: (self.run_uv, self.nginx), PIP: (self.run_pip, self.nginx)}
+        if row in ("cold", "warm"):
+            every[LIMIT] = (self.run_limit, self.curd_server)
         return {name: pair for name, pair in every.items() if name not in self.o.without}
 
     def row(self, row, *wanted, way=lambda server: server, before=None, times=1):
         """Measures a row with all programs in turn. before makes the machine, the same each round; without it each round has a fresh one."""
         done, trials = {}, {}
-        for name, (command, server) in self.contenders().items():
+        for name, (command, server) in self.contenders(row).items():
             server = way(server)
             machine = before and self.machines.fresh()
             if machine:
@@ -137,12 +143,12 @@ class Bench:
                         before(machine)
                     costs.append(self.machines.run(machine, command(machine, server, *wanted), server.process))
                 cost = sorted(costs, key=lambda c: c.seconds)[len(costs) // 2]
-                if done[name] == 1:
+                if done[name] == 1 and name != LIMIT:
                     self.compare(row, name, machine)
                 if not kept:
                     self.machines.forget(machine)
                 self.results.add(row, name, cost.seconds, cost.cpu, cost.peak, cost.server)
-                if row == "cold":
+                if row == "cold" and name != LIMIT:
                     self.results.add("memory", name, cost.peak / 1e6)
             trials[name] = trial
         self.results.in_turn(trials, row=row)

@@ -5,8 +5,8 @@ import statistics
 from bench.rows import Row, bound, times
 from bench.table import markdown, number, spread
 
-CURD, CURD_NGINX, UV, PIP = "curd", "curd, nginx", "uv", "pip"
-PROGRAMS = [CURD, CURD_NGINX, UV, PIP]
+CURD, CURD_NGINX, UV, PIP, LIMIT = "curd", "curd, nginx", "uv", "pip", "limit"
+PROGRAMS = [CURD, CURD_NGINX, UV, PIP, LIMIT]
 
 
 def at_most(factor):

@@ -1,6 +1,6 @@
 // Command tool makes what the benchmarks measure with: wheels, password files,
 // uploads, many clients for one file, an upstream that misbehaves when told to, a
-// long way to a server.
+// long way to a server, and the least that an installation must do.
 //
 //	tool wheels    -dir DIR -count N -versions N -size BYTES [-name PREFIX]
 //	tool htpasswd  NAME PASSWORD COST
@@ -8,6 +8,7 @@
 //	tool burst     -url URL -clients N -sha256 HEX
 //	tool upstream  -dir DIR -port PORT -rate BYTES
 //	tool delay     -to HOST:PORT -port PORT -rtt DURATION
+//	tool limit     -tarballs DIR -trees DIR -to DIR
 //
 // Results are one object of JSON on the standard output.
 package main
@@ -36,7 +37,7 @@ func run(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	commands := map[string]func(context.Context, []string) error{
-		"wheels": wheels, "htpasswd": htpasswd, "upload": upload, "burst": burst, "upstream": upstream, "delay": delay,
+		"wheels": wheels, "htpasswd": htpasswd, "upload": upload, "burst": burst, "upstream": upstream, "delay": delay, "limit": limit,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
 		return errors.New("which command? See the top of main.go")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -72,16 +73,21 @@ func (l *linker) pair(from, to uint64) *linkPair {
 	return l.pairs[key]
 }
 
-// A route leads from a wheel's tree into the environment.
+// A route leads from a wheel's tree into the environment. It is for one goroutine.
 type route struct {
 	*linkPair
 	from, to *root
 }
 
+// A place is that of a file: a folder, and its path in it, with slashes.
+type place struct{ dir, name string }
+
+func (p place) path() string { return p.dir + string(filepath.Separator) + filepath.FromSlash(p.name) }
+
 // put makes a file of what lies at from, with modTime unless that is zero. The
 // first file for which a way does not work decides that no further one goes
 // that way. Where a way was wanted, it is said once which one is gone instead.
-func (l route) put(from, to string, perm fs.FileMode, modTime time.Time) error {
+func (l route) put(from, to place, perm fs.FileMode, modTime time.Time) error {
 	for {
 		mode := LinkMode(l.mode.Load())
 		err := l.by(mode, from, to, perm, modTime)
@@ -100,17 +106,17 @@ func (l route) put(from, to string, perm fs.FileMode, modTime time.Time) error {
 }
 
 // by goes one way. A hard link has the time of its source already.
-func (l route) by(mode LinkMode, from, to string, perm fs.FileMode, modTime time.Time) (err error) {
+func (l route) by(mode LinkMode, from, to place, perm fs.FileMode, modTime time.Time) (err error) {
 	switch mode {
 	case LinkHard:
 		return hardLink(l.from, from, l.to, to)
 	case LinkClone:
-		err = clone(from, to, perm)
+		err = clone(from.path(), to.path(), perm)
 	default:
-		err = copyFile(from, to, perm)
+		err = copyFile(from.path(), to.path(), perm)
 	}
 	if err == nil && !modTime.IsZero() {
-		err = os.Chtimes(to, time.Time{}, modTime)
+		err = os.Chtimes(to.path(), time.Time{}, modTime)
 	}
 	return err
 }

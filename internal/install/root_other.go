@@ -16,4 +16,4 @@ func (*root) close() {}
 
 func (*root) mkdir(path string, perm fs.FileMode) error { return os.Mkdir(path, perm) }
 
-func hardLink(_ *root, from string, _ *root, to string) error { return os.Link(from, to) }
+func hardLink(_ *root, from place, _ *root, to place) error { return os.Link(from.path(), to.path()) }

@@ -128,22 +128,21 @@ func (t *transaction) put(ctx context.Context, j *job, base *root) error {
 }
 
 func (p *put) put(link route) error {
-	from, path := p.job.item.Tree.Dir, ""
+	from, to := place{p.job.item.Tree.Dir, ""}, place{p.dest.folder.path, p.name}
 	switch {
 	case p.file != nil:
-		path = p.file.Path
+		from.name = p.file.Path
 	case p.bytecode != nil:
-		from, path = p.job.item.Bytecode.Dir, p.bytecode.Path
+		from = place{p.job.item.Bytecode.Dir, p.bytecode.Path}
 	}
-	to := p.dest.folder.path + string(filepath.Separator) + p.name
 	perm := os.FileMode(0o666)
 	if p.executable {
 		perm = 0o777
 	}
-	if path != "" {
-		return link.put(from+string(filepath.Separator)+filepath.FromSlash(path), to, perm, p.modTime)
+	if from.name != "" {
+		return link.put(from, to, perm, p.modTime)
 	}
-	return create(to, perm, func(f *os.File) error {
+	return create(to.path(), perm, func(f *os.File) error {
 		_, err := f.Write(p.content)
 		return err
 	})
@@ -151,45 +150,56 @@ func (p *put) put(link route) error {
 
 // record writes RECORD as pip does: sorted, as CSV with CRLF, its own row and those of bytecode without hash.
 func (j *job) record() []byte {
-	type row struct{ path, hash, size string }
+	type row struct {
+		path string
+		put  *put // nil: of RECORD
+	}
 	rows := make([]row, 0, len(j.puts)+1)
 	length := 0
 	for i := range j.puts {
-		p := &j.puts[i]
-		if p.absent() {
-			continue
+		if p := &j.puts[i]; !p.absent() {
+			length += len(p.dest.row) + len(p.name)
+			rows = append(rows, row{put: p})
 		}
-		r := row{path: p.dest.row + p.name}
-		if p.bytecode == nil {
-			r.hash, r.size = p.hash(), strconv.FormatInt(p.size(), 10)
-		}
-		length += len(r.path) + len(r.hash) + len(r.size) + 4
-		rows = append(rows, r)
+	}
+	var paths strings.Builder
+	paths.Grow(length)
+	for i := range rows {
+		start := paths.Len()
+		paths.WriteString(rows[i].put.dest.row)
+		paths.WriteString(rows[i].put.name)
+		rows[i].path = paths.String()[start:]
 	}
 	rows = append(rows, row{path: j.m.DistInfo + "/RECORD"})
 	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.path, b.path) })
-	b := make([]byte, 0, length+100)
+	const others = len("sha256=,,\r\n") + 43 + 5 // of a row, mostly
+	b := make([]byte, 0, length+len(rows)*others+100)
 	for _, r := range rows {
 		if strings.ContainsAny(r.path, ",\"\r\n") {
 			r.path = `"` + strings.ReplaceAll(r.path, `"`, `""`) + `"`
 		}
 		b = append(append(b, r.path...), ',')
-		b = append(append(b, r.hash...), ',')
-		b = append(append(b, r.size...), "\r\n"...)
+		if r.put != nil && r.put.bytecode == nil {
+			b = append(r.put.appendHash(b), ',')
+			b = strconv.AppendInt(b, r.put.size(), 10)
+		} else {
+			b = append(b, ',')
+		}
+		b = append(b, "\r\n"...)
 	}
 	return b
 }
 
-// hash is what RECORD says of the file.
-func (p *put) hash() string {
+// appendHash adds what RECORD says of the file.
+func (p *put) appendHash(b []byte) []byte {
 	switch {
 	case p.file == nil:
 		sum := sha256.Sum256(p.content)
-		return "sha256=" + base64.RawURLEncoding.EncodeToString(sum[:])
+		return base64.RawURLEncoding.AppendEncode(append(b, "sha256="...), sum[:])
 	case p.file.Hash != "":
-		return p.file.Hash
+		return append(b, p.file.Hash...)
 	}
-	return "sha256=" + p.file.SHA256
+	return append(append(b, "sha256="...), p.file.SHA256...)
 }
 
 func (p *put) size() int64 {

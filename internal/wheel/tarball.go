@@ -53,9 +53,9 @@ func (w *Wheel) writeTarball(ctx context.Context, out io.Writer) error {
 	return err
 }
 
-// encoders take about 20 MB each. Their level and window are measured: see "tarballs" in docs/server.md.
+// encoders take megabytes each. Their level and window are measured: see "tarballs" in docs/server.md.
 var encoders = sync.Pool{New: func() any {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(MaxWindow/2),
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(512<<10),
 		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
 	if err != nil {
 		panic(err) // the options are right
