@@ -35,7 +35,10 @@ type failure struct {
 // Fetch has a file fetched, or joins who does, and gives its bytes as they
 // arrive. The errors are those of [Mirror.Find], and [ErrHeld].
 func (m *Mirror) Fetch(ctx context.Context, filename string) (*Reader, error) {
-	if r, err := m.join(ctx, filename); r != nil || err != nil {
+	m.mu.Lock()
+	r, err := m.join(ctx, filename)
+	m.mu.Unlock()
+	if r != nil || err != nil {
 		return r, err
 	}
 	f, page, err := m.find(ctx, filename)
@@ -44,8 +47,8 @@ func (m *Mirror) Fetch(ctx context.Context, filename string) (*Reader, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if t := m.transfers[filename]; t != nil {
-		return t.reader(ctx), nil
+	if r, err := m.join(ctx, filename); r != nil || err != nil { // another came first, and may have failed already
+		return r, err
 	}
 	switch {
 	case m.catalog.File(filename) != nil:
@@ -63,10 +66,8 @@ func (m *Mirror) Fetch(ctx context.Context, filename string) (*Reader, error) {
 	return t.reader(ctx), nil
 }
 
-// join gives a reader of a fetch that is under way, or the error of one that failed a moment ago.
+// join gives a reader of a fetch that is under way, or the error of one that failed a moment ago. m.mu is held.
 func (m *Mirror) join(ctx context.Context, filename string) (*Reader, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if t := m.transfers[filename]; t != nil {
 		return t.reader(ctx), nil
 	}

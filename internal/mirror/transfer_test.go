@@ -202,6 +202,49 @@ func TestNeverWhole(t *testing.T) {
 	}
 }
 
+// late is the context of one who was asked to wait, and hears of nothing before the gate opens.
+type late struct {
+	context.Context
+	waits chan<- bool
+	gate  <-chan struct{}
+}
+
+func (l late) Done() <-chan struct{} {
+	select {
+	case l.waits <- true:
+	default:
+	}
+	<-l.gate
+	return l.Context.Done()
+}
+
+// TestLate: who looks at the page for so long that another's fetch fails meanwhile hears of that, and fetches nothing anew.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	f := makeWheel("big", "1.0", 300<<10)
+	f.sha256 = sum("x")
+	up := newOther(t, map[string][]published{"big": {f}})
+	s := newSite(t, "", mirror.Config{}, up)
+	waits, gate, done := make(chan bool, 1), make(chan struct{}), make(chan error)
+	go func() {
+		r, err := s.Fetch(late{t.Context(), waits, gate}, f.name)
+		if err == nil {
+			r.Close()
+		}
+		done <- err
+	}()
+	<-waits
+	s.checkNotWhole(t, []answer{s.get("/p/" + f.name)}, f)
+	until(t, "no error is counted", func() bool { return s.Stats().Errors == 1 })
+	close(gate)
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "promised") {
+		t.Error(err)
+	}
+	if n := up.count("/files/"); n != 1 {
+		t.Errorf("the upstream was asked %d times", n)
+	}
+}
+
 // TestCutAlways: an upstream that never comes to an end.
 func TestCutAlways(t *testing.T) {
 	t.Parallel()
