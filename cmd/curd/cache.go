@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"curdling/internal/curds"
 	"curdling/internal/dist"
@@ -104,7 +103,7 @@ var things = map[curds.Kind]string{
 }
 
 func printUsage(w io.Writer, usage []curds.Usage, exact bool) {
-	amount := human
+	amount := size
 	if exact {
 		amount = func(n int64) string { return strconv.FormatInt(n, 10) }
 	}
@@ -118,13 +117,6 @@ func printUsage(w io.Writer, usage []curds.Usage, exact bool) {
 	table.Flush()
 }
 
-func human(n int64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("% .1f", decor.SizeB1024(n))
-}
-
 // summary writes "2 files, 1 build (3.4 MiB)".
 func summary(usage []curds.Usage) string {
 	var parts []string
@@ -133,7 +125,7 @@ func summary(usage []curds.Usage) string {
 		parts = append(parts, count(u.Count, things[u.Kind]))
 		total += u.Bytes
 	}
-	return fmt.Sprintf("%s (%s)", strings.Join(parts, ", "), human(total))
+	return fmt.Sprintf("%s (%s)", strings.Join(parts, ", "), size(total))
 }
 
 // cleanFlags are those of the commands that take things away.

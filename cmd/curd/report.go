@@ -8,8 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/vbauerster/mpb/v8/decor"
-
 	"curdling/internal/curd"
 )
 
@@ -68,7 +66,7 @@ func done(r *curd.Report, did string) string {
 func saved(s curd.Saved) string {
 	var parts []string
 	if s.Bytes > 0 {
-		parts = append(parts, fmt.Sprintf("% .1f of downloads", decor.SizeB1024(s.Bytes)))
+		parts = append(parts, size(s.Bytes)+" of downloads")
 	}
 	if s.Builds > 0 {
 		parts = append(parts, fmt.Sprintf("%s, which took %s where done", count(s.Builds, "build"), s.Time.Round(time.Second/10)))

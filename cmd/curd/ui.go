@@ -83,7 +83,11 @@ func (u *ui) say(line string) {
 func (u *ui) line(e curd.Event) {
 	switch {
 	case e.Kind == curd.Begin && e.Phase == curd.Fetching:
-		u.say("fetching " + e.Name + size(e.Bytes))
+		what := e.Name
+		if e.Bytes > 0 {
+			what += " (" + size(e.Bytes) + ")"
+		}
+		u.say("fetching " + what)
 	case e.Kind == curd.Begin && e.Phase == curd.Building:
 		u.say("building " + e.Name)
 	case e.Kind == curd.Plan && e.Phase == curd.Installing && e.Count > 0:
@@ -93,11 +97,12 @@ func (u *ui) line(e curd.Event) {
 	}
 }
 
+// size writes a number of bytes for people: "12.3 MiB", in powers of 1024.
 func size(bytes int64) string {
-	if bytes <= 0 {
-		return ""
+	if bytes < 1024 {
+		return fmt.Sprintf("%d B", bytes)
 	}
-	return fmt.Sprintf(" (% .1f)", decor.SizeB1024(bytes))
+	return fmt.Sprintf("% .1f", decor.SizeB1024(bytes))
 }
 
 // draw brings the bar of a phase up to date.
