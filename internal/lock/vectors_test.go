@@ -1,11 +1,7 @@
 package lock
 
 import (
-	"bufio"
-	"compress/gzip"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,6 +9,7 @@ import (
 	"curdling/internal/marker"
 	"curdling/internal/requirement"
 	"curdling/internal/tag"
+	"curdling/internal/vectortest"
 	"curdling/internal/version"
 )
 
@@ -20,36 +17,19 @@ import (
 // packaging does (testdata/vectors.py, which tells the form of the lines), and
 // reads again what is written of each.
 func TestVectors(t *testing.T) {
-	path := filepath.Join("testdata", "vectors.jsonl.gz")
-	if dir := os.Getenv("CURDLING_VECTORS"); dir != "" {
-		path = filepath.Join(dir, "lock.gz")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	count := 0
-	lines := bufio.NewScanner(z)
-	lines.Buffer(nil, 1<<20)
-	for ; lines.Scan(); count++ {
+	for line := range vectortest.Lines(t, "lock") {
+		count++
 		var text string
 		var target vectorTarget
 		var want any
-		if err := json.Unmarshal(lines.Bytes(), &[]any{&text, &target, &want}); err != nil {
+		if err := json.Unmarshal(line, &[]any{&text, &target, &want}); err != nil {
 			t.Fatal(err)
 		}
 		got, err := lockVector(t, text, target)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%+v: %v (-packaging +ours):\n%s\n%s", target, err, diff, text)
 		}
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
 	}
 	if count < 2000 {
 		t.Errorf("only %d vectors", count)

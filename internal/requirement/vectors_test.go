@@ -1,13 +1,10 @@
 package requirement
 
 import (
-	"bufio"
-	"compress/gzip"
 	"encoding/json"
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"curdling/internal/dist"
+	"curdling/internal/vectortest"
 )
 
 // TestVectors holds requirements against what packaging makes of them,
@@ -23,24 +21,10 @@ import (
 // dependency-groups (testdata/vectors.py, which tells the form of the lines).
 func TestVectors(t *testing.T) {
 	t.Setenv("VECTOR", "1.0")
-	path := filepath.Join("testdata", "vectors.jsonl.gz")
-	if dir := os.Getenv("CURDLING_VECTORS"); dir != "" {
-		path = filepath.Join(dir, "requirement.gz")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	counts := map[string]int{}
-	lines := bufio.NewScanner(z)
-	for lines.Scan() {
+	for line := range vectortest.Lines(t, "requirement") {
 		var vector []any
-		if err := json.Unmarshal(lines.Bytes(), &vector); err != nil {
+		if err := json.Unmarshal(line, &vector); err != nil {
 			t.Fatal(err)
 		}
 		what, input, want := vector[0].(string), vector[1], vector[2]
@@ -63,9 +47,6 @@ func TestVectors(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s %q: %v (-theirs +ours):\n%s", what, input, err, diff)
 		}
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
 	}
 	if counts["parse"] < 2000 || counts["argument"] < 2000 || counts["file"] < 1000 || counts["group"] < 500 {
 		t.Errorf("too few vectors: %v", counts)
