@@ -38,8 +38,8 @@ type ScopePlace interface {
 // ScopeStore is a scope that is open.
 type ScopeStore struct {
 	Store   store.Store
-	State   string      // as a [Config] has them
-	Derived store.Store //
+	State   string      // see [Config.State]
+	Derived store.Store // see [Config.Derived]
 	Current func() bool // whether it is still the one that is there
 	Close   func() error
 }

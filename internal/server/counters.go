@@ -21,7 +21,7 @@ import (
 // countersEvery is how often counters are written, where anything was counted.
 const countersEvery = time.Minute
 
-// Counts are sums of what a server did, over all its runs and of all servers on its folder.
+// Counts are sums of what a server did, over all its runs, and of all servers that count together: those on its folder, or over its bucket.
 type Counts struct {
 	Hits    int64 `json:"hits"`    // files served that were held
 	Misses  int64 `json:"misses"`  // files asked for that were not held
