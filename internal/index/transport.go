@@ -60,7 +60,6 @@ func newTransport(o *Options, timeout time.Duration, connections int, log *slog.
 			ForceAttemptHTTP2:      true,
 			HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 			TLSHandshakeTimeout:    10 * time.Second,
-			ExpectContinueTimeout:  2 * time.Second,
 			IdleConnTimeout:        90 * time.Second,
 			MaxIdleConnsPerHost:    connections,
 			MaxResponseHeaderBytes: 256 << 10,
@@ -101,9 +100,47 @@ func connector(dial func(context.Context, string, string) (net.Conn, error), lim
 		if err != nil {
 			return nil, connectError{err}
 		}
-		return c, nil
+		return &heard{Conn: c, ended: make(chan struct{})}, nil
 	}
 }
+
+// lastWords is how long what a server sent before it closed the connection may take to be read.
+const lastWords = time.Second
+
+// heard is a connection whose failing writes wait until all that came was read. A
+// server that refuses a body answers and closes; net/http drops the connection when a
+// write fails, and with it the answer, unless that was read before.
+type heard struct {
+	net.Conn
+	once  sync.Once
+	ended chan struct{} // closed when nothing more can be read
+}
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.Conn.Read(p)
+	if err != nil {
+		h.end()
+	}
+	return n, err
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	n, err := h.Conn.Write(p)
+	if err != nil {
+		select {
+		case <-h.ended:
+		case <-time.After(lastWords):
+		}
+	}
+	return n, err
+}
+
+func (h *heard) Close() error {
+	h.end()
+	return h.Conn.Close()
+}
+
+func (h *heard) end() { h.once.Do(func() { close(h.ended) }) }
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
