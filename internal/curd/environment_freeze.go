@@ -14,7 +14,7 @@ import (
 	"unicode"
 
 	"curdling/internal/dist"
-	"curdling/internal/lazyregexp"
+	"curdling/internal/vcs"
 )
 
 // Freeze gives the lines of a requirements file that installs what is there, in
@@ -142,30 +142,16 @@ func archiveHash(d Distribution) string {
 	return old.Archive.Hash
 }
 
-// fromVariables matches credentials that are none, but names of variables (PEP 610).
-var fromVariables = lazyregexp.New(`^\$\{[A-Za-z0-9-_]+\}(:\$\{[A-Za-z0-9-_]+\})?$`)
-
 // withoutSecrets takes credentials out of a URL, except what is no secret: the
 // user git, the name alone of a user of ssh, names of variables.
 func withoutSecrets(raw string) string {
-	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok {
+	scheme, who, rest := vcs.CutUser(raw)
+	user, _, _ := strings.Cut(who, ":")
+	switch {
+	case vcs.IsPublic(who):
 		return raw
+	case user != "" && strings.HasSuffix(scheme, "ssh://"):
+		return scheme + user + "@" + rest
 	}
-	end := len(rest)
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		end = i
-	}
-	at := strings.LastIndexByte(rest[:end], '@')
-	if at < 0 {
-		return raw
-	}
-	who := rest[:at]
-	switch user, _, _ := strings.Cut(who, ":"); {
-	case who == "git" || fromVariables.MatchString(who):
-		return raw
-	case strings.HasSuffix(scheme, "ssh"):
-		return scheme + "://" + user + rest[at:]
-	}
-	return scheme + "://" + rest[at+1:]
+	return scheme + rest
 }

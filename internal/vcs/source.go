@@ -74,7 +74,7 @@ func (a *address) takeUser(u *url.URL) error {
 	case strings.ContainsFunc(u.User.Username()+password, unicode.IsControl):
 		return errors.New("user and password of a URL must not have control characters")
 	}
-	scheme, _, rest := cutUser(a.url)
+	scheme, _, rest := CutUser(a.url)
 	a.url = scheme + rest
 	a.user, a.password, a.hasPassword = u.User.Username(), password, hasPassword
 	return nil
@@ -98,7 +98,7 @@ func fileURL(text string) (string, error) {
 
 // base gives scheme and host of the URL.
 func (a address) base() string {
-	scheme, _, rest := cutUser(a.url)
+	scheme, _, rest := CutUser(a.url)
 	host, _, _ := strings.Cut(rest, "/")
 	host, _, _ = strings.Cut(host, "?")
 	return scheme + host
@@ -108,7 +108,7 @@ func (a address) base() string {
 // they are written. A user may be a token, but hardly a short one, which would
 // be found in too many words.
 func (a address) secrets(s requirement.Source) *strings.Replacer {
-	_, who, rest := cutUser(s.URL)
+	_, who, rest := CutUser(s.URL)
 	_, query, _ := strings.Cut(rest, "?")
 	words := []string{query}
 	if a.user != "" || a.hasPassword {

@@ -110,19 +110,23 @@ func (j *job) checked(commit string) (string, error) {
 // fromVariables matches credentials that are none, but names of variables (PEP 610).
 var fromVariables = lazyregexp.New(`^\$\{[A-Za-z0-9-_]+\}(:\$\{[A-Za-z0-9-_]+\})?$`)
 
+// IsPublic tells whether what stands for the user in a URL, and perhaps a password, is no secret: the user "git", and
+// names of variables (PEP 610).
+func IsPublic(who string) bool { return who == "git" || fromVariables.MatchString(who) }
+
 // PublicURL is what direct_url.json says of a repository (PEP 610): its URL
 // without credentials, except the user "git" and names of variables, as pip does.
 func PublicURL(s requirement.Source) string {
-	scheme, who, rest := cutUser(s.URL)
-	if who == "" || who == "git" || fromVariables.MatchString(who) {
+	scheme, who, rest := CutUser(s.URL)
+	if who == "" || IsPublic(who) {
 		return s.URL
 	}
 	return scheme + rest
 }
 
-// cutUser gives what stands before, as and behind the user of a URL. It keeps
-// the spelling, which net/url would not.
-func cutUser(raw string) (scheme, who, rest string) {
+// CutUser gives what stands before, as and behind the user of a URL: "https://", "user:password", "host/path"; who is "" where
+// there is none. It keeps the spelling, which net/url would not.
+func CutUser(raw string) (scheme, who, rest string) {
 	start := strings.Index(raw, "://")
 	if start < 0 {
 		return raw, "", ""
