@@ -207,6 +207,13 @@ func (s *session) connect() error {
 	if len(s.caches) > 1 && !s.Offline {
 		s.passBySilent(time.Now())
 	}
+	if s.own.Fresh() {
+		for _, p := range s.caches {
+			if p.failed() == nil {
+				p.client.Connect(s.background, p.root, firstConnections)
+			}
+		}
+	}
 	return nil
 }
 
@@ -237,6 +244,9 @@ const (
 	cachePatience   = 5 * time.Second // how long a cache server may be silent
 	connectPatience = 2 * time.Second // how long it may take to connect to it
 	silentFor       = time.Minute     // how long one of several that was silent is not asked again
+
+	// firstConnections are made to a cache server while the interpreter is asked, where the own cache has nothing: then much will be asked for.
+	firstConnections = 8
 )
 
 func sameRoot(a, b string) bool { return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/") }

@@ -54,8 +54,9 @@ import (
 
 // Curds is a machine's own cache. Make one with Open.
 type Curds struct {
-	dir  string
-	boot string // id of this boot of the machine, "" where the system has none
+	dir   string
+	boot  string // id of this boot of the machine, "" where the system has none
+	fresh bool
 }
 
 // Open makes the folder where it is missing. "" is an error that says what to
@@ -80,10 +81,14 @@ func Open(dir string) (*Curds, error) {
 		if err := writeAtomic(tag, []byte("Signature: 8a477f597d28d172789f06886806bc55\n")); err != nil {
 			return nil, fmt.Errorf("own cache (CURD_CACHE moves it): %w", err)
 		}
+		c.fresh = true
 	}
 	c.sweep()
 	return c, nil
 }
+
+// Fresh tells whether Open made the cache, so that there is nothing in it.
+func (c *Curds) Fresh() bool { return c.fresh }
 
 // failed words an error of the cache's own folder.
 func (c *Curds) failed(err error) error {

@@ -29,6 +29,7 @@ type transport struct {
 	opened   atomic.Pointer[http.Transport] // what verified gave, nil before
 	trusted  *http.Transport
 	hosts    hosts // to which trusted speaks, which takes any certificate
+	ahead    *ahead
 	log      *slog.Logger
 	plain    sync.Map // origins whose plain http was complained about
 }
@@ -50,12 +51,12 @@ func newTransport(o *Options, timeout time.Duration, connections int, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	dial := connector(o.Dial, or(o.Connect, min(timeout, 10*time.Second)))
+	ahead := &ahead{dial: connector(o.Dial, or(o.Connect, min(timeout, 10*time.Second))), made: map[string][]chan dialed{}}
 	way := func(config *tls.Config) *http.Transport {
 		return &http.Transport{
 			Proxy:                  proxy,
 			OnProxyConnectResponse: checkProxy,
-			DialContext:            dial,
+			DialContext:            ahead.DialContext,
 			TLSClientConfig:        config,
 			ForceAttemptHTTP2:      true,
 			HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
@@ -70,7 +71,7 @@ func newTransport(o *Options, timeout time.Duration, connections int, log *slog.
 	}
 	lax := config.Clone()
 	lax.InsecureSkipVerify = true
-	t := &transport{trusted: way(lax), hosts: named, log: log}
+	t := &transport{trusted: way(lax), hosts: named, ahead: ahead, log: log}
 	t.verified = sync.OnceValue(func() *http.Transport {
 		if bundle != nil {
 			config.RootCAs = x509.NewCertPool()
@@ -89,7 +90,7 @@ type connectError struct{ error }
 func (e connectError) Unwrap() error { return e.error }
 
 // connector bounds the time in which a connection must be made; nil is the system's way to make one.
-func connector(dial func(context.Context, string, string) (net.Conn, error), limit time.Duration) func(context.Context, string, string) (net.Conn, error) {
+func connector(dial dialer, limit time.Duration) dialer {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
@@ -170,6 +171,7 @@ func (t *transport) CloseIdleConnections() {
 		opened.CloseIdleConnections()
 	}
 	t.trusted.CloseIdleConnections()
+	t.ahead.close()
 }
 
 func isLoopback(host string) bool {
