@@ -1,6 +1,7 @@
 # Prints, as one line of JSON after a mark, what package python wants to know
 # of the interpreter that runs this. It needs the standard library alone, and
-# must be readable to Python 3.6, which it then declines.
+# must be readable to Python 3.6, which it then declines. Imports cost more than all
+# else: on Linux there are none of json, re, platform and what these bring.
 import os
 import sys
 
@@ -13,20 +14,27 @@ def version(info):
 
 
 def markers():
-    import platform
+    if sys.platform == "linux" and sys.implementation.name == "cpython":
+        # As platform has it, which imports much.
+        system, _, release, build, machine = os.uname()
+        implementation, full = "CPython", sys.version.split()[0]
+    else:
+        import platform
 
+        system, release, build, machine = platform.system(), platform.release(), platform.version(), platform.machine()
+        implementation, full = platform.python_implementation(), platform.python_version()
     # As packaging.markers.default_environment.
     return {
         "implementation_name": sys.implementation.name,
         "implementation_version": version(sys.implementation.version),
         "os_name": os.name,
-        "platform_machine": platform.machine(),
-        "platform_python_implementation": platform.python_implementation(),
-        "platform_release": platform.release(),
-        "platform_system": platform.system(),
-        "platform_version": platform.version(),
-        "python_full_version": platform.python_version(),
-        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "platform_machine": machine,
+        "platform_python_implementation": implementation,
+        "platform_release": release,
+        "platform_system": system,
+        "platform_version": build,
+        "python_full_version": full,
+        "python_version": ".".join(full.split(".")[:2]),
         "sys_platform": sys.platform,
     }
 
@@ -87,12 +95,13 @@ def distutils_paths():
 
 def externally_managed():
     """The message of PEP 668, "" where the environment is ours to change."""
-    import configparser
     import sysconfig
 
     marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
     if in_virtualenv() or not os.path.isfile(marker):
         return ""
+    import configparser
+
     message = ""
     try:
         config = configparser.ConfigParser(interpolation=None)
@@ -111,13 +120,13 @@ def numbers(text):
 
 def target():
     """The fields of package tag's Target, which says what each is."""
-    import platform
     import struct
     import sysconfig
-    from importlib.machinery import EXTENSION_SUFFIXES
 
     debug = sysconfig.get_config_var("Py_DEBUG")
     if debug is None:
+        from importlib.machinery import EXTENSION_SUFFIXES
+
         debug = hasattr(sys, "gettotalrefcount") or "_d.pyd" in EXTENSION_SUFFIXES
     t = {
         "implementation": sys.implementation.name,
@@ -128,7 +137,14 @@ def target():
         "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
         "pointer32": struct.calcsize("P") == 4,
     }
-    name, system = sysconfig.get_platform(), platform.system()
+    name = sysconfig.get_platform()
+    if sys.platform == "linux" and name.startswith("linux-"):
+        t.update(os="linux", arch=name[len("linux-"):])
+        linux(t)
+        return t
+    import platform
+
+    system = platform.system()
     if system == "Darwin":
         t.update(os="macos", arch=platform.mac_ver()[2], os_version=macos_version())
     elif system == "iOS":
@@ -137,9 +153,6 @@ def target():
     elif system == "Android":
         t.update(os="android", arch=name.split("-")[-1])
         t.update(os_version=[platform.android_ver().api_level, 0])
-    elif system == "Linux" and name.startswith("linux-"):
-        t.update(os="linux", arch=name[len("linux-"):])
-        linux(t)
     elif name == "win32" or name.startswith("win-"):
         t.update(os="windows", arch=name[len("win-"):] if name != "win32" else name)
     else:
@@ -178,8 +191,6 @@ def linux(t):
 
 
 def glibc_version():
-    import re
-
     text = ""
     try:
         text = os.confstr("CS_GNU_LIBC_VERSION").split()[1]
@@ -192,8 +203,9 @@ def glibc_version():
             text = ask().decode("ascii")
         except (ImportError, AttributeError, OSError):
             pass
-    found = re.match("([0-9]+)[.]([0-9]+)", text)
-    return [int(n) for n in found.groups()] if found else None
+    major, dot, rest = text.partition(".")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    return [int(major), int(minor)] if major.isdigit() and minor else None
 
 
 def read_elf(path):
@@ -264,15 +276,31 @@ def not_manylinux(arch, pointer32, glibc):
 
 def bytecode():
     """Which bytecode the interpreter takes: none where the tag is None."""
-    from importlib.util import MAGIC_NUMBER
+    try:
+        from _frozen_importlib_external import MAGIC_NUMBER
+    except ImportError:
+        from importlib.util import MAGIC_NUMBER
 
     tag = sys.implementation.cache_tag
     return {"cachetag": tag or "", "magic": MAGIC_NUMBER.hex() if tag else ""}
 
 
-def main():
-    import json
+def encoded(value):
+    """JSON in ASCII, of what is in an answer."""
+    if isinstance(value, dict):
+        return "{" + ",".join(encoded(k) + ":" + encoded(v) for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(encoded, value)) + "]"
+    if isinstance(value, str):
+        units = value.encode("utf-16-be", "surrogatepass").hex()
+        plain = all(" " <= c <= "~" and c not in "\"\\" for c in value)
+        return '"' + (value if plain else "".join("\\u" + units[i : i + 4] for i in range(0, len(units), 4))) + '"'
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
 
+
+def main():
     answer = {"version": "%d.%d.%d" % sys.version_info[:3]}
     if sys.version_info >= (3, 8):
         answer.update(
@@ -286,7 +314,7 @@ def main():
             **scheme()
         )
         answer.update(bytecode())
-    print("\ncurdling:" + json.dumps(answer))
+    print("\ncurdling:" + encoded(answer))
 
 
 main()
