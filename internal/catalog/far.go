@@ -14,6 +14,7 @@ import (
 	"curdling/internal/record"
 	"curdling/internal/store"
 	"curdling/internal/store/bucket"
+	"curdling/internal/wheel"
 )
 
 const (
@@ -119,12 +120,14 @@ func (c *Catalog) FreshNow(ctx context.Context, name dist.Name) error {
 	return nil
 }
 
-// FreshFile is Fresh for the project of a file, or of what lies beside one. Of a file that is held what is known may be a minute old: names
-// do not change their content. That a file is not held is known as of now: another server may have told of it just before.
+// FreshFile is Fresh for the project of a file, of its tarball (FILE.tar.zst), or of what lies beside it. Of a file that is held what is known
+// may be a minute old: names do not change their content. That a file is not held, or has no tarball, is known as of now: another server may
+// have told of it just before.
 func (c *Catalog) FreshFile(ctx context.Context, filename string) error {
 	if c.far == nil {
 		return nil
 	}
+	filename, tarball := strings.CutSuffix(filename, wheel.TarballSuffix)
 	name, ok := projectOf(filename)
 	if !ok {
 		return nil
@@ -134,8 +137,11 @@ func (c *Catalog) FreshFile(ctx context.Context, filename string) error {
 		return nil
 	}
 	of, _, beside := splitSidecar(filename)
+	held := c.File(filename)
 	switch {
-	case !beside && c.File(filename) != nil:
+	case tarball && held != nil && held.hasTarball() && held.Tarball.SHA256 == "":
+		return p.anew(ctx, p.look)
+	case !beside && held != nil:
 		return p.soon(ctx, p.look)
 	case beside && c.File(of) != nil:
 		return p.fresh(ctx, p.look)

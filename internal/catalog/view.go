@@ -7,12 +7,14 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"curdling/internal/dist"
 	"curdling/internal/store"
+	"curdling/internal/wheel"
 )
 
 // View is what is held as those see it who are bound to one catalog: what lies above it, and below that what it holds itself. Of a name that both
@@ -64,8 +66,9 @@ func (v *View) FreshFile(ctx context.Context, filename string) error {
 	if !v.Far() {
 		return nil
 	}
+	of := strings.TrimSuffix(filename, wheel.TarballSuffix)
 	return v.ask(ctx, func(ctx context.Context, c *Catalog) error { return c.FreshFile(ctx, filename) },
-		func(c *Catalog) bool { return c.File(filename) != nil })
+		func(c *Catalog) bool { return c.File(of) != nil })
 }
 
 // FreshNames is [Catalog.FreshNames] for all.

@@ -27,13 +27,15 @@ import (
 	"curdling/internal/store"
 	"curdling/internal/store/bucket"
 	"curdling/internal/store/storetest"
+	"curdling/internal/wheel"
 	"curdling/internal/wheel/wheeltest"
 )
 
-// gate is an object store that can be cut off.
+// gate is an object store that can be cut off, and list slowly.
 type gate struct {
 	*storetest.Memory
-	down atomic.Bool
+	down  atomic.Bool
+	lists time.Duration // what listing takes
 }
 
 func (g *gate) away() error {
@@ -61,16 +63,21 @@ func (g *gate) List(ctx context.Context, prefix string) iter.Seq2[store.Info, er
 	if err := g.away(); err != nil {
 		return func(yield func(store.Info, error) bool) { yield(store.Info{}, err) }
 	}
+	time.Sleep(g.lists)
 	return g.Memory.List(ctx, prefix)
 }
 
 // newFarSite is a server over a bucket, of any number.
-func newFarSite(t *testing.T, raw *gate) *site {
+func newFarSite(t *testing.T, raw *gate, configure ...func(*catalog.Config)) *site {
 	t.Helper()
 	s := &site{log: new(logged)}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	held, err := catalog.Open(t.Context(), catalog.Config{Store: bucket.New(raw, bucket.Options{Temp: t.TempDir()}), Derived: raw, Log: log,
-		Shared: raw, Turn: func() bool { return true }, Sweep: time.Hour})
+	config := catalog.Config{Store: bucket.New(raw, bucket.Options{Temp: t.TempDir()}), Derived: raw, Log: log,
+		Shared: raw, Turn: func() bool { return true }, Sweep: time.Hour}
+	for _, edit := range configure {
+		edit(&config)
+	}
+	held, err := catalog.Open(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,6 +319,56 @@ func TestFarBuild(t *testing.T) {
 		}
 		if p := a.main.catalog.Project(dist.Name("foo")); p == nil || p.Files[0].Build == nil {
 			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// TestFarTarball: a tarball that one server made another one has at once, though it knew the wheel without. That there is none is said after one
+// listing, however many ask.
+func TestFarTarball(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		raw, _, b := newFarSites(t)
+		a := newFarSite(t, raw, func(config *catalog.Config) { config.Tarballs, config.State = true, t.TempDir() })
+		demo := wheeltest.Wheel{Name: "demo", Version: "1.0"}
+		path := "/p/" + demo.Filename()
+		if status := a.send(t, demo, false); status != http.StatusCreated {
+			t.Fatal(status)
+		}
+		if r := b.get(path); r.StatusCode != http.StatusOK {
+			t.Fatal(r.Status)
+		}
+		raw.lists = 50 * time.Millisecond
+		before := raw.Requests()
+		var asking sync.WaitGroup
+		for range 20 {
+			asking.Go(func() {
+				if r := b.get(path + wheel.TarballSuffix); r.StatusCode != http.StatusNotFound {
+					t.Errorf("before it is made: %s", r.Status)
+				}
+			})
+		}
+		asking.Wait()
+		if got := minus(raw.Requests(), before); got.List > 2 || got.Get+got.Put > 0 { // who asked while it was listed has the next one
+			t.Errorf("20 who ask for what is not there: %+v", got)
+		}
+
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer stop()
+		running.Go(func() {
+			if err := a.catalog.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		var made tarball
+		for made.SHA256 == "" {
+			time.Sleep(100 * time.Millisecond)
+			made, _ = a.listed(t, index.TypeJSON, demo.Filename())
+		}
+		if r := b.get(path + wheel.TarballSuffix); r.StatusCode != http.StatusOK || sum([]byte(text(t, r))) != made.SHA256 {
+			t.Errorf("what the other server made: %s", r.Status)
 		}
 	})
 }

@@ -182,7 +182,7 @@ func (s *shelf) sendKnown(w *response, r *http.Request, filename string) (sent b
 
 // getTarball serves a wheel's tarball. It may become another one: its name says nothing of the compressor.
 func (s *shelf) getTarball(w *response, r *http.Request, filename string) error {
-	if err := s.catalog.FreshFile(r.Context(), filename); err != nil {
+	if err := s.catalog.FreshFile(r.Context(), filename+wheel.TarballSuffix); err != nil {
 		return err
 	}
 	if f, err := s.catalog.Offered(filename); err == nil && s.sendAway(w, r, f, true) {
