@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"curdling/internal/dist"
@@ -50,40 +51,58 @@ type Upload struct {
 
 // Receive takes a file's bytes. The caller ends with Discard, after Keep too. A
 // name that is no distribution file's is an *InvalidError, and nothing is read;
-// an error of r comes back wrapped.
+// an error of r comes back wrapped, and one of this machine's full disk may be a *[DiskFullError].
 func (c *Catalog) Receive(filename string, r io.Reader) (*Upload, error) {
 	if _, err := dist.ParseFilename(filename, ""); err != nil {
 		return nil, &InvalidError{err}
 	}
 	f, err := c.Spool()
 	if err != nil {
-		return nil, c.noRoomHere(fmt.Errorf("%s: %w", filename, err))
+		return nil, fmt.Errorf("%s: %w", filename, err)
 	}
 	u := &Upload{Filename: filename, catalog: c, spooled: f}
 	h := sha256.New()
 	if u.Size, err = io.Copy(io.MultiWriter(f, h), r); err != nil {
 		u.Discard()
-		return nil, c.noRoomHere(fmt.Errorf("%s: %w", filename, err))
+		return nil, c.spoolError(fmt.Errorf("%s: %w", filename, err))
 	}
 	u.SHA256 = hex.EncodeToString(h.Sum(nil))
 	return u, nil
 }
 
-// noRoomHere makes of a full disk, where the files do not lie on it but in a store far away, that it is full at the moment: other servers may
-// have room, and this one again when files at hand are gone.
-func (c *Catalog) noRoomHere(err error) error {
+// DiskFullError says that the disk is full on which this machine keeps what is on its way to a store far away. Nothing was done; other servers of
+// that store may have room, and this one again once files at hand are gone.
+type DiskFullError struct {
+	Folder string // "": not known
+	Err    error
+}
+
+func (e *DiskFullError) Error() string {
+	return fmt.Sprintf("the disk with %s is full, on which a file lies on its way to the store: %v", cmp.Or(e.Folder, "this server's cache"), e.Err)
+}
+
+func (e *DiskFullError) Unwrap() error { return e.Err }
+
+// spoolError makes of what went wrong with a temporary file a *DiskFullError, where the files do not lie on that disk but in a store far away.
+func (c *Catalog) spoolError(err error) error {
 	if c.far == nil || !store.IsFull(err) || errors.Is(err, store.ErrFull) {
 		return err
 	}
-	c.log.Error("this machine's disk has no room for uploads on their way", "err", err)
+	full := &DiskFullError{Err: err}
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		full.Folder = filepath.Dir(at.Path)
+	}
+	c.log.Error("this server's own disk is full, and uploads cannot wait there on their way to the bucket: make room there, or give it a smaller --cache-size or a --cache-dir elsewhere",
+		"folder", full.Folder, "err", err)
 	if s, ok := c.store.(store.Yielder); ok {
 		s.Yield()
 	}
-	return &store.UnavailableError{Err: err, RetryAfter: 5 * time.Second}
+	return full
 }
 
 // Spool makes a temporary file, in the store where it can take it over. Whoever
-// has it removes it, or gives it to [Catalog.Spooled].
+// has it removes it, or gives it to [Catalog.Spooled]. The error is a *[DiskFullError] where the disk is full and is not what files are kept on.
 func (c *Catalog) Spool() (f *os.File, err error) {
 	if s, ok := c.store.(store.Spooler); ok {
 		f, err = s.Spool()
@@ -91,7 +110,7 @@ func (c *Catalog) Spool() (f *os.File, err error) {
 		f, err = os.CreateTemp("", "curdling-upload-")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no temporary file: %w", err)
+		return nil, c.spoolError(fmt.Errorf("no temporary file: %w", err))
 	}
 	return f, nil
 }

@@ -7,12 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +27,7 @@ import (
 	"curdling/internal/dist"
 	"curdling/internal/index"
 	"curdling/internal/lease"
+	"curdling/internal/oidc"
 	"curdling/internal/record/recordtest"
 	"curdling/internal/store"
 	"curdling/internal/store/bucket"
@@ -251,6 +256,62 @@ func TestFarAway(t *testing.T) {
 			t.Errorf("quart later: %d", r.StatusCode)
 		}
 	})
+}
+
+// noSpool is a bucket on whose server's own disk is no room.
+type noSpool struct{ *bucket.Store }
+
+func (noSpool) Spool() (*os.File, error) {
+	return nil, &os.PathError{Op: "open", Path: "/cache/spool/curdling-upload-1", Err: syscall.ENOSPC}
+}
+
+// TestFarFull: a server whose own disk is full says so, and sends who uploads to another one.
+func TestFarFull(t *testing.T) {
+	t.Parallel()
+	raw, other, _ := newFarSites(t)
+	full := newFarSite(t, raw, func(config *catalog.Config) { config.Store = noSpool{config.Store.(*bucket.Store)} })
+	content := wheeltest.Build(flask)
+	r := full.do(http.MethodPut, "/p/"+flaskFile, bytes.NewReader(content))
+	said := text(t, r)
+	if r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") != "5" || r.Header.Get("Connection") != "close" || !strings.Contains(said, "this server's own disk is full") {
+		t.Errorf("%s %v %s", r.Status, r.Header, said)
+	}
+	if log := full.log.String(); !strings.Contains(log, "folder=/cache/spool") || !strings.Contains(log, "--cache-dir") {
+		t.Error(log)
+	}
+	if status := other.send(t, flask, false); status != http.StatusCreated {
+		t.Error(status)
+	}
+	if r := full.get("/p/" + flaskFile); r.StatusCode != http.StatusOK {
+		t.Errorf("what the other one took: %s", r.Status)
+	}
+}
+
+// TestTrouble: where this very server is the trouble the client is to come by another connection; where all servers are none better it keeps it.
+func TestTrouble(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{})
+	for _, tt := range []struct {
+		err           error
+		status        int
+		retry, closes string
+	}{
+		{&catalog.DiskFullError{Err: syscall.ENOSPC}, 503, "5", "close"},
+		{&store.UnavailableError{Err: &catalog.DiskFullError{Err: syscall.ENOSPC}, RetryAfter: time.Second}, 503, "5", "close"},
+		{&store.UnavailableError{Err: errors.New("connection refused"), RetryAfter: 2 * time.Second}, 503, "2", ""},
+		{&oidc.UnreachableError{Err: errors.New("connection refused")}, 503, "", ""},
+		{catalog.ErrBusy, 503, "", "close"},
+		{refuse(http.StatusServiceUnavailable, "too many"), 503, "", "close"},
+		{fs.ErrNotExist, 404, "", ""},
+		{store.ErrFull, 507, "", ""},
+	} {
+		recorder := httptest.NewRecorder()
+		s.fail(&response{ResponseWriter: recorder, route: s.metrics.other}, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), tt.err)
+		h := recorder.Header()
+		if recorder.Code != tt.status || h.Get("Retry-After") != tt.retry || h.Get("Connection") != tt.closes {
+			t.Errorf("%v: %d %v", tt.err, recorder.Code, h)
+		}
+	}
 }
 
 // TestFarPlan: a plan is made of what others uploaded, and is another one when they upload more.

@@ -54,6 +54,7 @@ func classify(err error) problem {
 		denied   *auth.ForbiddenError
 		unnoted  *auditError
 		issuer   *oidc.UnreachableError
+		full     *catalog.DiskFullError
 		away     *store.UnavailableError
 	)
 	status, detail := http.StatusInternalServerError, "the server could not do it; its log says why"
@@ -68,6 +69,8 @@ func classify(err error) problem {
 		status, detail = http.StatusTooManyRequests, err.Error()
 	case errors.As(err, &issuer):
 		status, detail = http.StatusServiceUnavailable, err.Error()+"; try again in a moment"
+	case errors.As(err, &full):
+		status, detail = http.StatusServiceUnavailable, "this server's own disk is full (its log says which folder), though the store may have room; try again in a moment, or at another server"
 	case errors.As(err, &away):
 		status, detail = http.StatusServiceUnavailable, "the store behind this server does not answer now; try again in a moment"
 	case errors.Is(err, catalog.ErrBusy):
@@ -115,19 +118,28 @@ func (s *Server) fail(w *response, r *http.Request, err error) {
 	}
 	h := w.Header()
 	if r.ContentLength != 0 && !w.drained { // the rest of the body is not waited for
-		h.Set("Connection", "close")
+		h["Connection"] = closes
 		_ = w.control.SetReadDeadline(time.Now().Add(drainTimeout))
 	}
 	for _, name := range []string{"Etag", "Cache-Control", "Content-Disposition", "Content-Location", "Last-Modified", "Content-Length"} {
 		h.Del(name)
 	}
-	var limited *auth.LimitedError
-	var away *store.UnavailableError
+	var (
+		limited *auth.LimitedError
+		full    *catalog.DiskFullError
+		away    *store.UnavailableError
+		issuer  *oidc.UnreachableError
+	)
+	if p.Status == http.StatusServiceUnavailable && (errors.As(err, &full) || !errors.As(err, &away) && !errors.As(err, &issuer)) {
+		h["Connection"] = closes // another server, whom the next connection may find, stands better
+	}
 	switch {
 	case p.Status == http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", challenge(r))
 	case errors.As(err, &limited):
 		h.Set("Retry-After", strconv.Itoa(limited.Seconds()))
+	case errors.As(err, &full):
+		h.Set("Retry-After", "5")
 	case errors.As(err, &away):
 		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(away.RetryAfter.Seconds())))))
 	}

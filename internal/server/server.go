@@ -284,6 +284,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := responses.Get().(*response)
 	*answer = response{ResponseWriter: w, control: *http.NewResponseController(w), stall: s.stall, begun: time.Now(), prefix: s.prefix, peer: r.RemoteAddr, route: s.metrics.other}
 	answer.Header()["X-Content-Type-Options"] = nosniff
+	if s.draining.Load() {
+		answer.Header()["Connection"] = closes
+	}
 	r = s.local(r)
 	s.answer(answer, r)
 	took := time.Since(answer.begun)
@@ -329,7 +332,7 @@ func (s *Server) logRequest(w *response, r *http.Request, took time.Duration) {
 		"ms", float64(took.Microseconds())/1000, "user", w.user(), "remote", r.RemoteAddr, "agent", agent)
 }
 
-var nosniff = []string{"nosniff"}
+var nosniff, closes = []string{"nosniff"}, []string{"close"}
 
 // direct is a handler that is found without the mux.
 type direct struct {

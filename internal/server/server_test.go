@@ -30,7 +30,10 @@ import (
 	"curdling/internal/wheel/wheeltest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	compress([]byte("x"), zstandard) // whose channel must not be made in the bubble of a synctest
+	goleak.VerifyTestMain(m)
+}
 
 // site is a server over a folder.
 type site struct {

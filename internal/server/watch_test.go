@@ -173,6 +173,9 @@ func TestDraining(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, listener) }()
+	closes := func(path string) bool { // of a client that would go on with its connection
+		return raw(t, listener.Addr().String(), "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n").Close
+	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
 	get := func(path string) (int, string) {
 		r, err := client.Get("http://" + listener.Addr().String() + path)
@@ -186,8 +189,18 @@ func TestDraining(t *testing.T) {
 	if status, said := get("/readyz"); status != http.StatusOK {
 		t.Fatal(status, said)
 	}
+	for _, path := range []string{"/p/" + flaskFile, "/healthz"} { // in the lane, and not
+		if closes(path) {
+			t.Errorf("%s: it closes connections before it drains", path)
+		}
+	}
 	stop()
 	waitUntil(t, "draining", s.draining.Load)
+	for _, path := range []string{"/p/" + flaskFile, "/healthz", "/readyz"} {
+		if !closes(path) {
+			t.Errorf("%s: it keeps a connection while it drains", path)
+		}
+	}
 	if status, said := get("/readyz"); status != http.StatusServiceUnavailable || said != `{"status":"draining"}` {
 		t.Errorf("%d %s", status, said)
 	}
