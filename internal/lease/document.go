@@ -44,11 +44,8 @@ type document struct {
 	LogEnd  int64     `json:"log_end,omitempty"` // bytes of the log until there
 }
 
-// errFormat says that a newer program wrote a document.
-var errFormat = errors.New("a newer curd-server wrote it")
-
 // parse reads a document. What a crash left, or nobody of us wrote, is an
-// error, and so is errFormat.
+// error, and so is ErrNewer.
 func parse(b []byte) (d document, err error) {
 	if len(b) > maxDocument {
 		return document{}, fmt.Errorf("longer than %d bytes", maxDocument)
@@ -62,7 +59,7 @@ func parse(b []byte) (d document, err error) {
 	}
 	switch {
 	case d.Format > format:
-		return document{}, errFormat
+		return document{}, ErrNewer
 	case d.Format < 1 || !ok || len(d.Log) > MaxLog || d.LogEnd < int64(len(d.Log)) ||
 		len(d.Token) != 64 || strings.Trim(d.Token, "0123456789abcdef") != "":
 		return document{}, errors.New("no lease looks like that")

@@ -72,6 +72,8 @@ var (
 	ErrLost = errors.New("the lease is not yours any more")
 	// ErrFull says that there are as many documents as there may be.
 	ErrFull = errors.New("there are as many leases as there may be")
+	// ErrNewer says that a document is of a later format, which is let alone.
+	ErrNewer = errors.New("a newer curd-server wrote it")
 )
 
 const (

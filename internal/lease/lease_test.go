@@ -380,7 +380,7 @@ func TestBounds(t *testing.T) {
 func TestForeignDocuments(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]error{
-		"": nil, "{": nil, `{"format": 1, "state": "held"}`: nil, `{"format": 2, "state": "waiting"}`: errFormat,
+		"": nil, "{": nil, `{"format": 1, "state": "held"}`: nil, `{"format": 2, "state": "waiting"}`: ErrNewer,
 	} {
 		docs := newMemory()
 		if _, err := docs.Swap(t.Context(), name, "", []byte(value)); err != nil {

@@ -91,7 +91,7 @@ func (l *Leases) read(ctx context.Context, s *sight, maxAge time.Duration) error
 		return nil
 	}
 	d, err := parse(value)
-	if errors.Is(err, errFormat) {
+	if errors.Is(err, ErrNewer) {
 		return fmt.Errorf("lease %s: %w", s.name, err)
 	}
 	if err != nil { // a crash's; what it was is lost

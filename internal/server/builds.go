@@ -318,6 +318,8 @@ func leaseError(err error) error {
 		return refuse(http.StatusGone, "the lease is not yours any more, after a silence; what you build is as welcome")
 	case errors.Is(err, lease.ErrFull):
 		return refuse(http.StatusServiceUnavailable, err.Error()+" on this server; build without one")
+	case errors.Is(err, lease.ErrNewer):
+		return refuse(http.StatusServiceUnavailable, "a newer server keeps this lease, and this one cannot read it; try again, at another one, or build without a lease")
 	case errors.Is(err, lease.ErrConflict):
 		return refuse(http.StatusServiceUnavailable, "too many ask for this lease at once; try again in a moment")
 	case errors.Is(err, context.Canceled):

@@ -41,6 +41,7 @@ type gate struct {
 	*storetest.Memory
 	down  atomic.Bool
 	lists time.Duration // what listing takes
+	later bool          // claims and notes are written as a later program may
 }
 
 func (g *gate) away() error {
@@ -60,6 +61,14 @@ func (g *gate) Open(ctx context.Context, key string) (io.ReadSeekCloser, store.I
 func (g *gate) Create(ctx context.Context, key string, r io.Reader, size int64) error {
 	if err := g.away(); err != nil {
 		return err
+	}
+	if g.later {
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		text = ofLaterFormat(text)
+		r, size = bytes.NewReader(text), int64(len(text))
 	}
 	return g.Memory.Create(ctx, key, r, size)
 }
