@@ -5,7 +5,8 @@
 # make lint    the linter alone; make fuzz: every fuzz target for FUZZTIME
 # make stress  kills, interruptions and many processes at once, at length; three servers over a bucket when things go wrong (as root)
 # make bench-fleet   16 machines and a build of a minute: how often it is built, also where the builder is killed at half; then
-#                    a morning of CI on 1, 2 and 4 servers over one bucket (bench/README.md); ARGS=-faults when things go wrong
+#                    a morning of CI on 1, 2 and 4 servers over one bucket (bench/README.md); ARGS=-faults when things go wrong,
+#                    ARGS='-upgrade -old DIR' while servers are replaced one by one by another version
 # make test-s3  the store in a bucket, and leases over it, against S3 servers that others use (versitygw, MinIO)
 # make stress-server   a minute of mixed load on a server that is killed each 5 s; full and read-only disks (as root)
 # make check-pip, check-uv   curd against the real pip and uv, over the network

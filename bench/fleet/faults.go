@@ -43,6 +43,7 @@ type trial struct {
 	dir     string
 	fleet   *fleet
 	cleanup []func() error
+	failed  error // what was to be done to the servers could not be done
 }
 
 var allFaults = []fault{
@@ -65,8 +66,17 @@ func faults(ctx context.Context, o *options, dir string) error {
 		return err
 	}
 	defer s.close()
-	var all []*outcome
-	for _, f := range allFaults {
+	all, err := s.trials(ctx, o, dir, w, held, allFaults)
+	if err != nil {
+		return err
+	}
+	r.trials("what went wrong", all)
+	return errors.Join(r.write(), failed(all))
+}
+
+// trials runs a morning with each of some faults.
+func (s *storage) trials(ctx context.Context, o *options, dir string, w *world, held *ledger, faults []fault) (all []*outcome, err error) {
+	for _, f := range faults {
 		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), f.name) || f.bucket && s.gateway == nil {
 			continue
 		}
@@ -75,17 +85,16 @@ func faults(ctx context.Context, o *options, dir string) error {
 			continue
 		}
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		say("%s", f.title)
 		one, err := f.run(ctx, s, o, filepath.Join(dir, f.name), w, held)
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.title, err)
+			return nil, fmt.Errorf("%s: %w", f.title, err)
 		}
 		all = append(all, one)
 	}
-	r.faults(all)
-	return errors.Join(r.write(), failed(all))
+	return all, nil
 }
 
 func (f *fault) run(ctx context.Context, s *storage, o *options, dir string, w *world, held *ledger) (one *outcome, err error) {
@@ -116,7 +125,7 @@ func (f *fault) run(ctx context.Context, s *storage, o *options, dir string, w *
 	one, m := s.morning(ctx, o, dir, t.fleet, w, f.name)
 	stop()
 	one.name, one.did = f.title, <-did
-	if err := t.fleet.stop(); err != nil {
+	if err := errors.Join(t.failed, t.fleet.stop()); err != nil {
 		return nil, err
 	}
 	one.verdict, err = s.check(ctx, o, dir, held, &m.ledger)
@@ -202,15 +211,28 @@ func buildSkewed(program string, by time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", original, err)
 	}
-	replacement, overlay := program+".time.go", program+".json"
-	replace, err := json.Marshal(map[string]map[string]string{"Replace": {original: replacement}})
+	say("building a server whose clock is %v ahead", by)
+	return buildChanged(program, map[string]string{original: changed})
+}
+
+// buildChanged builds curd-server with other texts in the place of some files.
+func buildChanged(program string, texts map[string]string) error {
+	replace := map[string]string{}
+	for path, text := range texts {
+		replacement := fmt.Sprintf("%s.%d.go", program, len(replace))
+		if err := os.WriteFile(replacement, []byte(text), 0o666); err != nil {
+			return err
+		}
+		replace[path] = replacement
+	}
+	text, err := json.Marshal(map[string]map[string]string{"Replace": replace})
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(os.WriteFile(replacement, []byte(changed), 0o666), os.WriteFile(overlay, replace, 0o666)); err != nil {
+	overlay := program + ".json"
+	if err := os.WriteFile(overlay, text, 0o666); err != nil {
 		return err
 	}
-	say("building a server whose clock is %v ahead", by)
 	build := exec.Command("go", "build", "-trimpath", "-overlay", overlay, "-o", program, "./cmd/curd-server") //nolint:noctx // it ends
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -85,6 +85,7 @@ type serverOptions struct {
 	program  string
 	endpoint string // URL of the S3 server, or of the proxy before it
 	cache    string // folder of its cache; "" is one of its own
+	drain    time.Duration
 }
 
 // newServer gives a server that is not started yet. What it keeps for itself lies in dir, which is made.
@@ -100,7 +101,7 @@ func (s *storage) newServer(o *options, dir string, so serverOptions) (p *proces
 		return nil, "", err
 	}
 	host, port, _ := strings.Cut(address, ":")
-	command := []string{so.program, "-H", host, "-p", port}
+	command := []string{so.program, "-H", host, "-p", port, "--shutdown-delay", so.drain.String()}
 	if s.gateway == nil {
 		command = append(command, filepath.Join(s.dir, "data"))
 	} else {

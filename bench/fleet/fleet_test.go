@@ -17,6 +17,7 @@ import (
 
 	"curdling/internal/dist"
 	"curdling/internal/index"
+	"curdling/internal/record"
 	"curdling/internal/store/s3/s3test"
 )
 
@@ -323,5 +324,23 @@ func TestAhead(t *testing.T) {
 	changed, err := ahead(text, 5*time.Minute)
 	if err != nil || len(changed) != len(text)+len("\tsec += 300\n") {
 		t.Errorf("%v, %d bytes more", err, len(changed)-len(text))
+	}
+}
+
+// TestLaterFormats: the source can be changed into that of a later program.
+func TestLaterFormats(t *testing.T) {
+	t.Chdir("../..")
+	texts, err := laterFormats()
+	if err != nil || len(texts) != 3 {
+		t.Errorf("%d files, %v", len(texts), err)
+	}
+	source := newSource("made")
+	source.later = true
+	f, err := source.build(time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := record.Parse(f.record); err != nil || r.Schema != record.Schema+1 {
+		t.Errorf("%v: %s", err, f.record)
 	}
 }

@@ -134,7 +134,7 @@ func (s *storage) load(ctx context.Context, o *options, dir string, n int, w *wo
 // morning runs one before a fleet that has started.
 func (s *storage) morning(ctx context.Context, o *options, dir string, f *fleet, w *world, mark string) (*outcome, *morning) {
 	m := &morning{world: w, base: f.balancer.url(), servers: f.urls, dir: dir, seed: o.seed, mark: mark,
-		sessions: o.sessions, length: o.length, build: o.build, stats: stats{verbose: o.verbose}}
+		sessions: o.sessions, length: o.length, build: o.build, later: o.upgrade, stats: stats{verbose: o.verbose}}
 	store, began := s.proxy.seen(), time.Now()
 	cpu, _ := f.cost()
 	gateway, ours := s.gatewayCPU(), ourCPU()

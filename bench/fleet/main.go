@@ -7,10 +7,12 @@
 //
 //	make build .tools/versitygw && go run ./bench/fleet
 //	go run ./bench/fleet -faults
+//	go run ./bench/fleet -upgrade -old DIR
 //
 // With -faults servers are killed, the store is frozen, its requests fail, a clock is off and a disk is full, under the
 // same load. Then a server that knows nothing shows what it finds in the bucket, and a checker compares that with
-// all that was acknowledged. It ends with 1 where something is missing, changed, wrong or took too long.
+// all that was acknowledged. It ends with 1 where something is missing, changed, wrong or took too long. With -upgrade
+// the servers are replaced one after the other by those of another version, and nothing may fail at all.
 package main
 
 import (
@@ -41,6 +43,8 @@ type options struct {
 	projects              int
 	seed                  uint64
 	faults                bool
+	upgrade               bool
+	old                   string // folder of the old version's programs; "": there is none
 	only                  string
 	results               string
 	verbose               bool
@@ -74,7 +78,9 @@ func run(ctx context.Context) error {
 	minutes := flag.Float64("minutes", 30, "after which all ends")
 	quick := flag.Bool("quick", false, "a look: few sessions, seconds")
 	flag.BoolVar(&o.faults, "faults", false, "the same load with what goes wrong, and a check of all that was acknowledged")
-	flag.StringVar(&o.only, "only", "", "faults by their names, parted by commas; empty for all")
+	flag.BoolVar(&o.upgrade, "upgrade", false, "the same load while servers are replaced one by one: by this version, then by one whose formats are a step further, and back")
+	flag.StringVar(&o.old, "old", "", "folder with the programs of the version that -upgrade begins with (default this one)")
+	flag.StringVar(&o.only, "only", "", "faults or upgrades by their names, parted by commas; empty for all")
 	flag.StringVar(&o.results, "results", "", "file that the tables go into (default bench/results/fleet-DATE.md)")
 	flag.BoolVar(&o.verbose, "v", false, "tell of each request that fails")
 	flag.Parse()
@@ -94,18 +100,24 @@ func run(ctx context.Context) error {
 	if o.wheels, err = numbers(*wheels); err != nil {
 		return err
 	}
-	for _, program := range []*string{&o.server, &o.curd, &o.gateway} {
-		if *program, err = filepath.Abs(*program); err != nil {
+	for _, path := range []*string{&o.server, &o.curd, &o.gateway, &o.old} {
+		if *path == "" {
+			continue
+		}
+		if *path, err = filepath.Abs(*path); err != nil {
 			return err
 		}
 	}
 	if o.results == "" {
-		o.results = resultsFile(o.faults, *quick)
+		o.results = resultsFile(&o, *quick)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(*minutes*float64(time.Minute)), errors.New("the time was up; -minutes gives more"))
 	defer cancel()
 	return inScratch(func(dir string) error {
-		if o.faults {
+		switch {
+		case o.upgrade:
+			return upgrades(ctx, &o, dir)
+		case o.faults:
 			return faults(ctx, &o, dir)
 		}
 		return loads(ctx, &o, dir)
@@ -121,9 +133,12 @@ func smaller(values map[string]string) (err error) {
 	return err
 }
 
-func resultsFile(faults, quick bool) string {
+func resultsFile(o *options, quick bool) string {
 	name, day := "fleet", time.Now().Format(time.DateOnly)
-	if faults {
+	switch {
+	case o.upgrade:
+		name = "fleet-upgrade"
+	case o.faults:
 		name = "fleet-faults"
 	}
 	if quick {

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -26,6 +28,7 @@ type morning struct {
 	sessions int
 	length   time.Duration // within which they come
 	build    time.Duration // what one takes
+	later    bool          // half of the builds have a record of a later schema
 
 	stats  stats
 	ledger ledger
@@ -81,6 +84,7 @@ func (m *morning) jobs() []job {
 	}
 	for i, weight := range weights {
 		needs := newSource(fmt.Sprintf("morning-%s-%d", m.mark, i))
+		needs.later = m.later && i%2 == 0
 		start := time.Duration(r.Float64() * float64(m.length))
 		for range int(weight / total * inBursts * float64(m.sessions)) {
 			at := start + time.Duration(min(r.ExpFloat64(), 4)*float64(burstOver))
@@ -158,7 +162,11 @@ func (m *morning) upload(ctx context.Context, project int, version, salt string,
 	c := newClient(m.base, &m.stats)
 	defer c.close()
 	if _, err := c.ask(ctx, putFile(&f)); err != nil {
-		return // the table tells how many
+		var said *statusError
+		if ctx.Err() == nil && !(errors.As(err, &said) && said.status == http.StatusConflict) {
+			m.stats.note(&m.stats.refused, "%v", err)
+		}
+		return
 	}
 	m.ledger.add(m.world.projects[project].name, &f)
 	if !watch {

@@ -78,7 +78,7 @@ func (p *process) signal(s syscall.Signal) error {
 	return p.cmd.Process.Signal(s)
 }
 
-// end sends a signal that ends it, and waits for that; after 15 s it is killed.
+// end sends a signal that ends it, and waits for that; after 40 s, which is longer than a server may finish, it is killed.
 func (p *process) end(s syscall.Signal) {
 	if p.cmd == nil {
 		return
@@ -86,7 +86,7 @@ func (p *process) end(s syscall.Signal) {
 	_ = p.signal(s) // it may have ended
 	select {
 	case <-p.ended:
-	case <-time.After(15 * time.Second):
+	case <-time.After(40 * time.Second):
 		_ = p.signal(syscall.SIGKILL)
 		<-p.ended
 	}

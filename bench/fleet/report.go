@@ -222,8 +222,8 @@ func (r *report) broken(all []*outcome) {
 	}
 }
 
-// faults tells of mornings when things went wrong.
-func (r *report) faults(all []*outcome) {
+// trials tells of mornings when something was done to the servers.
+func (r *report) trials(what string, all []*outcome) {
 	var rows [][]string
 	for _, o := range all {
 		failed, codes := 0, map[string]int{}
@@ -247,7 +247,7 @@ func (r *report) faults(all []*outcome) {
 			o.verdict.String(), strconv.Itoa(len(o.stats.wrong))})
 	}
 	r.say("%d servers each time.", faultServers)
-	r.table([]string{"what went wrong", "how often", "jobs, and those that did not get all", "requests", "answers that failed, most of them asked again",
+	r.table([]string{what, "how often", "jobs, and those that did not get all", "requests", "answers that failed, most of them asked again",
 		fmt.Sprintf("longest answer (s); over %.0f s (uploads: %.0f)", deadline("").Seconds(), deadline(kindUpload).Seconds()), "builds for each missing wheel", "page p50, p99 (ms)",
 		"acknowledged files; missing, changed, wrong", "files served with a wrong hash"}, rows)
 	r.broken(all)

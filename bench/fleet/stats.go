@@ -47,6 +47,7 @@ type stats struct {
 	tallies  map[string]*tally
 	sessions int
 	broken   []string // sessions that did not get what they needed, and why
+	refused  []string // uploads that were given up, and why; but for those to which a rival's came first
 	wrong    []string // what was served and is not what it has to be
 	built    int      // builds that were executed
 	leased   int      // of them with a lease

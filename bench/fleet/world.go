@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -100,6 +101,7 @@ func newWheel(w wheeltest.Wheel, size int, salt string) file {
 // source is something that has to be built.
 type source struct {
 	name, sha256, key string
+	later             bool                      // the record of its build is of a later schema
 	uploaded          atomic.Pointer[time.Time] // when the first build of it was acknowledged
 }
 
@@ -124,6 +126,13 @@ func (s *source) build(took time.Duration) (file, error) {
 	f := newWheel(wheeltest.Wheel{Name: s.name, Version: "1.0", BuildTag: r.BuildTag().String()}, 100_000, fmt.Sprint(rand.Uint64()))
 	r.Wheel = record.Wheel{Filename: f.name, Size: int64(len(f.content)), SHA256: f.sha256()}
 	var err error
-	f.record, err = r.Encode()
+	if f.record, err = r.Encode(); err == nil && s.later {
+		f.record = laterRecord(f.record)
+	}
 	return f, err
+}
+
+// laterRecord makes a record one of a later schema, which says more.
+func laterRecord(text []byte) []byte {
+	return bytes.Replace(text, fmt.Appendf(nil, `"schema": %d,`, record.Schema), fmt.Appendf(nil, `"schema": %d, "later": {"x": [1]},`, record.Schema+1), 1)
 }
