@@ -13,10 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from bench import peers, process, scratch, table
+from bench import chart, peers, process, scratch, table
 from bench.rows import FAILURES
 
-from . import application, chart, index, jobs
+from . import application, index, jobs
 
 ROOT = Path(__file__).parents[2]
 PIP, UV, WHOLE, PRUNED, COLD, WARM = ("pip", "uv", "uv, its cache restored", "uv, its pruned cache restored",

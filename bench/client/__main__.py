@@ -6,12 +6,13 @@ preparation dials the default index, which --files keeps for the next time.
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from bench import peers, process, scratch, table
+from bench import chart, peers, process, scratch, table
 from bench.process import Process, free_port
 from bench.rows import Results
 from bench.server import starting
@@ -38,6 +39,7 @@ def arguments():
     p.add_argument("--curd", type=Path, default=ROOT / "bin/curd", help="the program (bin/curd)")
     p.add_argument("--curd-server", type=Path, default=ROOT / "bin/curd-server", help="the program (bin/curd-server)")
     p.add_argument("--results", type=Path, default=ROOT / "bench/results", help="folder for the table (bench/results)")
+    p.add_argument("--chart", type=Path, default=ROOT / "docs/client.svg", help="where the chart of a whole run goes (docs/client.svg)")
     a = p.parse_args()
     for row in a.only or []:
         if row not in ROWS:
@@ -197,6 +199,13 @@ Curdling at {self.commit}; {', '.join(p.replace('==', ' ') for p in peers.PINNED
             text += "\n## Notes\n\n" + "".join(f"- {note}\n" for note in self.results.notes)
         return text
 
+    def draw(self):
+        """The chart of the row cold."""
+        cells = {name: self.results.cells["cold", name] for name in (CURD, UV, PIP)}
+        bars = [(name, statistics.median(c.values), f"processor {table.number(statistics.median(c.cpu))} s", name == CURD) for name, c in cells.items()]
+        return chart.svg(f"An empty machine installs {len(files.PINS)} wheels from a server beside it",
+                         "JupyterLab, pandas, Sphinx, Django and what they need; medians, everything on loopback. Less is better.", bars)
+
 
 def main():
     process.stop_on_signals()
@@ -211,8 +220,11 @@ def main():
                 text = bench.report()
                 print(text)
                 bench.o.results.mkdir(parents=True, exist_ok=True)
-                name = "client-quick" if bench.o.quick or bench.o.only else f"client-{table.today()}"
+                whole = not (bench.o.quick or bench.o.only or bench.o.without)
+                name = f"client-{table.today()}" if whole else "client-quick"
                 (bench.o.results / f"{name}.md").write_text(text)
+                if whole:
+                    bench.o.chart.write_text(bench.draw())
     finally:
         process.stop_all()  # before the folder goes that they write to
 
