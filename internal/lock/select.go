@@ -272,7 +272,7 @@ func locate(lockFile, path, link string) (requirement.Source, error) {
 		return locateRemote(lockFile, path, link)
 	case path == "" && isFileURL(link):
 		p, err := requirement.PathOfURL(link)
-		return requirement.Source{Kind: requirement.LocalFile, Path: p}, err
+		return localFile(p), err
 	case path == "":
 		return requirement.Source{Kind: requirement.Archive, URL: link}, nil
 	}
@@ -280,10 +280,14 @@ func locate(lockFile, path, link string) (requirement.Source, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(lockFile), path)
 	}
+	return localFile(path), nil
+}
+
+func localFile(path string) requirement.Source {
 	if strings.HasPrefix(path, "-") { // programs would take it for an option
 		path = "." + string(filepath.Separator) + path
 	}
-	return requirement.Source{Kind: requirement.LocalFile, Path: path}, nil
+	return requirement.Source{Kind: requirement.LocalFile, Path: path}
 }
 
 func locateRemote(lockFile, path, link string) (requirement.Source, error) {
