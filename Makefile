@@ -17,6 +17,7 @@
 # make check-pythons PYTHONS='/usr/bin/python3.9 ...'   what curd installs for other Pythons
 # make check-page          the server's pages in Debian's chromium, with screenshots in bin/page
 # make check-image   builds the image with buildah and runs it as it is meant to be run (as root, on Linux)
+# make check-fleet   runs compose.fleet.yaml by Docker Compose over podman, and replaces its servers under load (as root, on Debian)
 # make bench-catalog BENCH_DIR=/dev/shm   curd-server on folders of up to 200,000 wheels
 # make bench   the solver on its hardest universes
 # make bench-server ARGS=--quick   curd-server beside nginx, proxpi, devpi and pypiserver (bench/README.md)
@@ -42,7 +43,7 @@ LINT_VERSION = v2.15.0
 TOOLS    = $(CURDIR)/.tools
 
 .PHONY: build demo test test-s3 race check lint fmt cross fuzz stress stress-server check-pip check-uv check-clients check-lock check-pythons check-fit check-systems \
-	check-page check-image bench bench-catalog bench-server bench-client bench-guard bench-ci bench-fleet man vectors \
+	check-page check-image check-fleet bench bench-catalog bench-server bench-client bench-guard bench-ci bench-fleet man vectors \
 	wheels wheels-test release release-check clean
 
 build:
@@ -136,6 +137,10 @@ bench:
 # It needs root, buildah, and pip's index for flask.
 check-image:
 	checks/image.sh
+
+# It needs root, podman with netavark and aardvark-dns, Debian's unstable for nginx and Docker Compose, and port 8000.
+check-fleet: $(TOOLS)/versitygw
+	checks/fleet.sh
 
 # How a server starts, answers and takes uploads with 2,000, 20,000 and 200,000 wheels.
 bench-catalog: build
