@@ -163,7 +163,7 @@ func (m *morning) upload(ctx context.Context, project int, version, salt string,
 	defer c.close()
 	if _, err := c.ask(ctx, putFile(&f)); err != nil {
 		var said *statusError
-		if ctx.Err() == nil && !(errors.As(err, &said) && said.status == http.StatusConflict) {
+		if ctx.Err() == nil && (!errors.As(err, &said) || said.status != http.StatusConflict) {
 			m.stats.note(&m.stats.refused, "%v", err)
 		}
 		return
