@@ -88,7 +88,7 @@ meanwhile; it removes those by itself into which no file came for --scope-keep.`
   curd-server verify wheels/` + disk.ScopesDir + `/pr-123`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			p, err := flags.open(cmd, args, "audit-log")
+			p, err := flags.open(cmd, args)
 			if err != nil {
 				return err
 			}

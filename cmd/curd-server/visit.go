@@ -42,7 +42,7 @@ func (f *placeFlags) add(flags *pflag.FlagSet) {
 
 // open opens the place that the command's argument names, or else the server's; same is as [placeOf] takes it.
 func (f *placeFlags) open(cmd *cobra.Command, args []string, same ...string) (*place, error) {
-	name, err := placeOf(cmd, args, append(same, "s3-endpoint", "s3-region")...)
+	name, err := placeOf(cmd, args, append(same, "audit-log", "s3-endpoint", "s3-region")...)
 	if err != nil {
 		return nil, err
 	}

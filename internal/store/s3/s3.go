@@ -356,8 +356,8 @@ func (s *Store) failed(op, key string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case said.Code == "NoSuchBucket":
-		err = fmt.Errorf("there is no bucket %s (or these credentials do not show it)", s.bucket)
+	case said.Code == "NoSuchBucket", op == "list" && said.StatusCode == http.StatusNotFound: // a prefix is never missing
+		err = fmt.Errorf("there is no bucket %s at %s (or these credentials do not show it): make it, or look at its name and the endpoint", s.bucket, s.client.EndpointURL().Host)
 	case op == "swap" && (isTaken(err) || said.Code == "NoSuchKey"):
 		err = store.ErrChanged
 	case said.Code == "NoSuchKey" || said.StatusCode == http.StatusNotFound:

@@ -83,6 +83,23 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
+// TestNoBucket: that a bucket is missing is said so, whatever the store or what stands in its place calls that.
+func TestNoBucket(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "<html>Not Found</html>", "<Error><Code>NoSuchBucket</Code></Error>", "<Error><Code>NoSuchKey</Code></Error>"} {
+		server := s3test.New(t)
+		server.Before = func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, body)
+			return true
+		}
+		_, err := Open(t.Context(), "s3://wheels/team", Options{Endpoint: server.URL})
+		if err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "there is no bucket wheels at "+strings.TrimPrefix(server.URL, "http://")) {
+			t.Errorf("%q: %v", body, err)
+		}
+	}
+}
+
 // TestReadGoesOn: a reader outlives connections that break in the middle.
 func TestReadGoesOn(t *testing.T) {
 	t.Parallel()
