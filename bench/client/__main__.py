@@ -164,14 +164,7 @@ class Bench:
         elif other := set(out.read_text().splitlines()) ^ set(first.read_text().splitlines()):
             self.results.note(f"{row}: {name} installed otherwise than the first, in {len(other)} files: {', '.join(sorted(other)[:5])}")
 
-    def quiet(self):
-        """Waits until curd-server is done with what it prepares in the background."""
-        before = -1.0
-        while before != (before := self.curd_server.process.cpu()):
-            time.sleep(1)
-
     def run(self):
-        self.quiet()
         new_venv, everything = self.machines.new_venv, ["-r", self.all]
         rows = {
             "cold": lambda: self.row("cold", *everything),

@@ -13,7 +13,7 @@ def start(results, begin, project, filename, suffix="", load=True):
         server = begin()
         try:
             results.add("start" + suffix, server.name, server.until(project, filename))
-            time.sleep(1)
+            time.sleep(3)
             results.add("memory" + suffix, server.name, server.process.memory() / 1e6)
             if load:
                 with Watch(server.process) as used:
@@ -25,7 +25,8 @@ def start(results, begin, project, filename, suffix="", load=True):
 
 
 def settle(server, count, projects, get, timeout=300):
-    """Waits until curd-server knows all files of a folder, so that the next start finds them known."""
+    """Waits until curd-server knows all files of a folder and is done with what it makes of them in the background, so
+    that the next start finds all there."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         server.process.check()
@@ -37,6 +38,9 @@ def settle(server, count, projects, get, timeout=300):
         time.sleep(0.2)
     else:
         raise TimeoutError(f"curd-server does not know {count} wheels after {timeout} s")
+    before = -1.0
+    while before != (before := server.process.cpu()) and time.monotonic() < end:
+        time.sleep(1)
 
 
 def latency(results, server, project, row, name, seconds):
