@@ -67,14 +67,11 @@ func faults(ctx context.Context, o *options, dir string) error {
 	}
 	defer s.close()
 	all, err := s.trials(ctx, o, dir, w, held, allFaults)
-	if err != nil {
-		return err
-	}
 	r.trials("what went wrong", all)
-	return errors.Join(r.write(), failed(all))
+	return errors.Join(err, r.write(), failed(all))
 }
 
-// trials runs a morning with each of some faults.
+// trials runs a morning with each of some faults. With an error come the outcomes of those before it.
 func (s *storage) trials(ctx context.Context, o *options, dir string, w *world, held *ledger, faults []fault) (all []*outcome, err error) {
 	for _, f := range faults {
 		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), f.name) || f.bucket && s.gateway == nil {
@@ -85,12 +82,12 @@ func (s *storage) trials(ctx context.Context, o *options, dir string, w *world, 
 			continue
 		}
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return all, context.Cause(ctx)
 		}
 		say("%s", f.title)
 		one, err := f.run(ctx, s, o, filepath.Join(dir, f.name), w, held)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.title, err)
+			return all, fmt.Errorf("%s: %w", f.title, err)
 		}
 		all = append(all, one)
 	}
@@ -132,19 +129,34 @@ func (f *fault) run(ctx context.Context, s *storage, o *options, dir string, w *
 	return one, err
 }
 
-// kill kills a server again and again, and starts it at once.
+// kill kills a server again and again, and starts it at once; one that then cannot reach the store is started again each second.
 func (t *trial) kill(ctx context.Context) string {
 	r := rand.New(rand.NewPCG(t.o.seed, 4))
-	for kills := 0; ; kills++ {
+	pause := func() <-chan time.Time { return time.After(killEvery/2 + time.Duration(r.Int64N(int64(killEvery)))) }
+	next, second := pause(), time.NewTicker(time.Second)
+	defer second.Stop()
+	for kills := 0; ; {
 		select {
 		case <-ctx.Done():
-			return fmt.Sprintf("%d kills", kills)
-		case <-time.After(killEvery/2 + time.Duration(r.Int64N(int64(killEvery)))):
-		}
-		p := t.fleet.servers[r.IntN(len(t.fleet.servers))]
-		p.end(syscall.SIGKILL)
-		if err := p.start(); err != nil {
-			return err.Error()
+			vain := 0
+			for _, p := range t.fleet.servers {
+				vain += p.vainStarts()
+			}
+			return fmt.Sprintf("%d kills, %d starts in vain", kills, vain)
+		case <-second.C:
+			for _, p := range t.fleet.servers {
+				if err := p.revive(); err != nil {
+					return err.Error()
+				}
+			}
+		case <-next:
+			p := t.fleet.servers[r.IntN(len(t.fleet.servers))]
+			p.end(syscall.SIGKILL)
+			if err := p.start(); err != nil {
+				return err.Error()
+			}
+			kills++
+			next = pause()
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -32,6 +33,7 @@ type process struct {
 	used    time.Duration // of the processor, by those that have ended
 	peak    int64         // bytes, of those
 	crashes int           // ends that nobody asked for
+	vain    int           // starts that ended as the store did not answer
 }
 
 func (p *process) start() error {
@@ -53,6 +55,19 @@ func (p *process) start() error {
 	return nil
 }
 
+// storeAway stands in what a server says that does not start, as it cannot reach its store.
+const storeAway = "cannot be used"
+
+// revive starts a process again that ended by itself, as a supervisor would.
+func (p *process) revive() error {
+	select {
+	case <-p.ended:
+		return p.start()
+	default:
+		return nil
+	}
+}
+
 func (p *process) wait(cmd *exec.Cmd, ended chan struct{}) {
 	_ = cmd.Wait() // how it ended does not matter, but who wanted it
 	p.mu.Lock()
@@ -61,7 +76,11 @@ func (p *process) wait(cmd *exec.Cmd, ended chan struct{}) {
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		p.peak = max(p.peak, usage.Maxrss<<10)
 	}
-	if !p.told {
+	switch {
+	case p.told:
+	case strings.Contains(p.last(), storeAway):
+		p.vain++
+	default:
 		p.crashes++
 	}
 	close(ended)
@@ -90,6 +109,12 @@ func (p *process) end(s syscall.Signal) {
 		_ = p.signal(syscall.SIGKILL)
 		<-p.ended
 	}
+}
+
+func (p *process) vainStarts() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.vain
 }
 
 // cost is the processor time that it has taken so far, and its most memory in bytes.
