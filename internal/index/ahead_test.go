@@ -38,10 +38,13 @@ func TestConnect(t *testing.T) {
 	for range 3 {
 		_, _ = c.Project(t.Context(), server.URL, dist.Name("flask"))
 	}
+	c.Close()
+	for dials.Load() < 3 { // the last may still be on its way
+		time.Sleep(time.Millisecond)
+	}
 	if n := dials.Load(); n != 3 {
 		t.Errorf("%d connections were made", n)
 	}
-	c.Close()
 	for open.Load() > 0 {
 		time.Sleep(time.Millisecond)
 	}
