@@ -5,11 +5,15 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
+// freshFor is how long a connection that nobody used is good for: servers close what says nothing for some seconds.
+const freshFor = 3 * time.Second
+
 // Connect makes n connections to a server in the background. The first requests then need not wait for the round trip
-// with which a connection begins. One that cannot be made fails the request that would have had it. Where the
-// way leads through a proxy, and when offline, nothing is done.
+// with which a connection begins. One that cannot be made fails the request that would have had it; what nobody
+// needed for 3 s is not used any more. Where the way leads through a proxy, and when offline, nothing is done.
 func (c *Client) Connect(ctx context.Context, server string, n int) {
 	root, err := c.root(server)
 	if err != nil || c.offline {
@@ -35,6 +39,7 @@ type ahead struct {
 type dialed struct {
 	conn net.Conn
 	err  error
+	at   time.Time
 }
 
 func (a *ahead) connect(ctx context.Context, address string, n int) {
@@ -45,23 +50,28 @@ func (a *ahead) connect(ctx context.Context, address string, n int) {
 		a.made[address] = append(a.made[address], made)
 		go func() {
 			conn, err := a.dial(ctx, "tcp", address)
-			made <- dialed{conn, err}
+			made <- dialed{conn, err, time.Now()}
 		}()
 	}
 }
 
 // DialContext gives a connection that was made, or is being made, or a new one.
 func (a *ahead) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	made := a.take(address)
-	if made == nil {
-		return a.dial(ctx, network, address)
-	}
-	select {
-	case d := <-made:
-		return d.conn, d.err
-	case <-ctx.Done():
-		go drop(made)
-		return nil, ctx.Err()
+	for {
+		made := a.take(address)
+		if made == nil {
+			return a.dial(ctx, network, address)
+		}
+		select {
+		case d := <-made:
+			if time.Since(d.at) < freshFor {
+				return d.conn, d.err
+			}
+			d.close()
+		case <-ctx.Done():
+			go drop(made)
+			return nil, ctx.Err()
+		}
 	}
 }
 
@@ -88,8 +98,10 @@ func (a *ahead) close() {
 	clear(a.made)
 }
 
-func drop(made chan dialed) {
-	if d := <-made; d.err == nil {
+func drop(made chan dialed) { (<-made).close() }
+
+func (d dialed) close() {
+	if d.err == nil {
 		_ = d.conn.Close()
 	}
 }

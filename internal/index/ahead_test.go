@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -72,5 +73,34 @@ func TestConnectInVain(t *testing.T) {
 			t.Error(err)
 		}
 		c.Close()
+	})
+}
+
+// TestConnectTooEarly: a connection that nobody needed for long, which its server may have closed, is not used.
+func TestConnectTooEarly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var all []net.Conn
+		a := &ahead{made: map[string][]chan dialed{}, dial: func(context.Context, string, string) (net.Conn, error) {
+			ours, _ := net.Pipe()
+			all = append(all, ours)
+			return ours, nil
+		}}
+		for range 2 {
+			a.connect(t.Context(), "server:80", 1)
+			synctest.Wait()
+		}
+		time.Sleep(freshFor - time.Millisecond)
+		if c, err := a.DialContext(t.Context(), "tcp", "server:80"); err != nil || c != all[0] {
+			t.Errorf("a fresh one was not used: %v", err)
+		}
+		time.Sleep(time.Millisecond)
+		c, err := a.DialContext(t.Context(), "tcp", "server:80")
+		if err != nil || len(all) != 3 || c != all[2] {
+			t.Errorf("%d connections, %v", len(all), err)
+		}
+		if _, err := all[1].Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("an old one is open: %v", err)
+		}
 	})
 }
