@@ -35,6 +35,9 @@ type problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
+
+	retryAfter int  // seconds; 0: nobody knows
+	elsewhere  bool // the trouble is not this server's, so that another one stands no better
 }
 
 // classify finds the status for an error, and what the client is told of it.
@@ -58,6 +61,7 @@ func classify(err error) problem {
 		away     *store.UnavailableError
 	)
 	status, detail := http.StatusInternalServerError, "the server could not do it; its log says why"
+	retryAfter, elsewhere := 0, false
 	switch {
 	case errors.As(err, &refused):
 		status, detail = refused.status, refused.detail
@@ -66,13 +70,15 @@ func classify(err error) problem {
 	case errors.As(err, &denied):
 		status, detail = http.StatusForbidden, err.Error()
 	case errors.As(err, &limited):
-		status, detail = http.StatusTooManyRequests, err.Error()
+		status, detail, retryAfter = http.StatusTooManyRequests, err.Error(), limited.Seconds()
 	case errors.As(err, &issuer):
-		status, detail = http.StatusServiceUnavailable, err.Error()+"; try again in a moment"
+		status, detail, elsewhere = http.StatusServiceUnavailable, err.Error()+"; try again in a moment", true
 	case errors.As(err, &full):
 		status, detail = http.StatusServiceUnavailable, "this server's own disk is full (its log says which folder), though the store may have room; try again in a moment, or at another server"
+		retryAfter = 5
 	case errors.As(err, &away):
 		status, detail = http.StatusServiceUnavailable, "the store behind this server does not answer now; try again in a moment"
+		retryAfter, elsewhere = max(1, int(math.Ceil(away.RetryAfter.Seconds()))), true
 	case errors.Is(err, catalog.ErrBusy):
 		status, detail = http.StatusServiceUnavailable, err.Error()
 	case errors.As(err, &unnoted):
@@ -100,7 +106,7 @@ func classify(err error) problem {
 	case errors.Is(err, errBody), errors.Is(err, io.ErrUnexpectedEOF):
 		status, detail = http.StatusBadRequest, "the body ended too early"
 	}
-	return problem{http.StatusText(status), status, detail}
+	return problem{http.StatusText(status), status, detail, retryAfter, elsewhere}
 }
 
 // fail answers with an error in the form that the client understands.
@@ -124,24 +130,14 @@ func (s *Server) fail(w *response, r *http.Request, err error) {
 	for _, name := range []string{"Etag", "Cache-Control", "Content-Disposition", "Content-Location", "Last-Modified", "Content-Length"} {
 		h.Del(name)
 	}
-	var (
-		limited *auth.LimitedError
-		full    *catalog.DiskFullError
-		away    *store.UnavailableError
-		issuer  *oidc.UnreachableError
-	)
-	if p.Status == http.StatusServiceUnavailable && (errors.As(err, &full) || !errors.As(err, &away) && !errors.As(err, &issuer)) {
+	if p.Status == http.StatusServiceUnavailable && !p.elsewhere {
 		h["Connection"] = closes // another server, whom the next connection may find, stands better
 	}
-	switch {
-	case p.Status == http.StatusUnauthorized:
+	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", challenge(r))
-	case errors.As(err, &limited):
-		h.Set("Retry-After", strconv.Itoa(limited.Seconds()))
-	case errors.As(err, &full):
-		h.Set("Retry-After", "5")
-	case errors.As(err, &away):
-		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(away.RetryAfter.Seconds())))))
+	}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.retryAfter))
 	}
 	h.Set("Vary", "Accept")
 	accept := r.Header.Get("Accept")
