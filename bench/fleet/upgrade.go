@@ -48,11 +48,8 @@ func upgrades(ctx context.Context, o *options, dir string) error {
 	}
 	defer s.close()
 	outcomes, err := s.trials(ctx, o, dir, w, held, all)
-	if err != nil {
-		return err
-	}
 	r.trials("what was replaced", outcomes)
-	return errors.Join(r.write(), failed(outcomes), broken(outcomes))
+	return errors.Join(err, r.write(), failed(outcomes), broken(outcomes))
 }
 
 // broken is an error where a job or an upload failed.

@@ -203,9 +203,9 @@ def glibc_version():
             text = ask().decode("ascii")
         except (ImportError, AttributeError, OSError):
             pass
-    major, dot, rest = text.partition(".")
+    major, _, rest = text.partition(".")
     minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    return [int(major), int(minor)] if major.isdigit() and minor else None
+    return [int(major), int(minor)] if major.isdecimal() and minor else None
 
 
 def read_elf(path):
