@@ -1,6 +1,6 @@
-// Package inflate unpacks DEFLATE (RFC 1951) from a whole buffer into a whole buffer, for members of zip
-// archives, whose sizes are known. That takes half the time of compress/flate and of klauspost's, which read
-// and write streams: bits are taken eight bytes at a time, and what came before is the output itself.
+// Package inflate unpacks DEFLATE (RFC 1951), for members of zip archives. That takes half the time of compress/flate
+// and of klauspost's: bits are taken eight bytes at a time, and a turn of the loop that does it has room for all that
+// it may read and write.
 //
 // Input is hostile: every length and distance is held against the buffers. Fuzzing holds the result against compress/flate.
 package inflate
@@ -8,32 +8,52 @@ package inflate
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 )
 
-// ErrCorrupt is input that is not DEFLATE, or not of the size that was to come.
+// ErrCorrupt is input that is not DEFLATE.
 var ErrCorrupt = errors.New("is not compressed as it should be (DEFLATE)")
 
-// Decoder has the tables of a block. The zero value is ready; it serves one call at a time.
+const (
+	window = 32 << 10 // how far back a distance leads
+	inSize = 64 << 10
+
+	maxHeader = 576          // bytes of a block's header, and a few
+	reads     = 16           // bytes that a turn of the loop reads at the most
+	writes    = 3 + 258 + 16 // the same of what it writes
+	outSize   = window + 128<<10
+)
+
+// Decoder has the tables of a block, and the buffers. The zero value is ready; it serves one call at a time.
 type Decoder struct {
 	lit     [litSize]uint32
 	dist    [distSize]uint32
 	lengths [320]uint8
 	fixed   bool // the tables are those of fixed codes
 
-	// The stream. bits holds n bits of it that were not consumed; above them lie, perhaps, those that come next.
-	in   []byte
-	pos  int // of the first byte that is not in the n bits; beyond the end where zeros stand for what is missing
+	r   io.Reader
+	w   io.Writer
+	err error // of r or w
+
+	// The stream. The low n bits of bits are those of it that were not consumed; above them lie, perhaps, some that come next.
 	bits uint64
 	n    uint
-	out  []byte
-	done int // bytes of out
+	pos  int  // in in, of the first byte that is not in the n bits
+	end  int  // of what was read
+	eof  bool // zeros lie behind end
+	done int  // bytes of out
+	kept int  // bytes of out that were written
+	in   [inSize + 3*reads]byte
+	out  [outSize + writes]byte
 }
 
-// Decode fills out with what in unpacks to. All of in must be used, but for bits of its last byte, and all of out be filled.
-func (d *Decoder) Decode(out, in []byte) error {
-	d.in, d.pos, d.bits, d.n, d.out, d.done = in, 0, 0, 0, out, 0
-	defer func() { d.in, d.out = nil, nil }()
+// Decode writes to w what all that r has unpacks to, and ends with the first error of r, of w, or [ErrCorrupt].
+func (d *Decoder) Decode(w io.Writer, r io.Reader) error {
+	d.r, d.w, d.err = r, w, nil
+	d.bits, d.n, d.pos, d.end, d.eof, d.done, d.kept = 0, 0, 0, 0, false, 0, 0
+	defer func() { d.r, d.w = nil, nil }()
 	for last := false; !last; {
+		d.fill()
 		d.refill()
 		last = d.take(1) == 1
 		ok := false
@@ -46,25 +66,70 @@ func (d *Decoder) Decode(out, in []byte) error {
 		case 2:
 			ok = d.dynamicCodes() && d.block()
 		}
-		if !ok || d.pos-int(d.n>>3) > len(in) {
+		if d.err != nil {
+			return d.err
+		}
+		if !ok || d.at() > d.end {
 			return ErrCorrupt
 		}
 	}
-	if d.done != len(out) || d.pos-int(d.n>>3) != len(in) {
+	if d.pos = d.at(); !d.eof {
+		d.n = 0
+		d.fill()
+	}
+	if d.flush(); d.err == nil && d.pos != d.end {
 		return ErrCorrupt
 	}
-	return nil
+	return d.err
 }
 
-// refill has at least 48 bits ready, with zeros after the end.
-func (d *Decoder) refill() {
-	for d.n < 48 {
-		if d.pos < len(d.in) {
-			d.bits |= uint64(d.in[d.pos]) << d.n
-		}
-		d.pos++
-		d.n += 8
+// at is where the first byte is of which no bit was consumed.
+func (d *Decoder) at() int { return d.pos - int(d.n>>3) }
+
+// fill reads on where less is there than a header may have.
+func (d *Decoder) fill() {
+	if d.eof || d.end-d.pos >= maxHeader {
+		return
 	}
+	rest := copy(d.in[:], d.in[d.at():d.end]) // with the bytes that are in bits
+	d.pos -= d.at()
+	for d.end = rest; d.end < inSize; {
+		n, err := d.r.Read(d.in[d.end:inSize])
+		d.end += n
+		if err == io.EOF {
+			d.eof = true
+			clear(d.in[d.end : d.end+3*reads])
+			return
+		}
+		if d.err = err; err != nil {
+			return
+		}
+	}
+}
+
+// flush writes what was unpacked.
+func (d *Decoder) flush() {
+	if d.err == nil && d.done > d.kept {
+		_, d.err = d.w.Write(d.out[d.kept:d.done])
+	}
+	d.kept = d.done
+}
+
+// room makes room for more of what is unpacked, if there is too little.
+func (d *Decoder) room() {
+	if d.done < outSize {
+		return
+	}
+	d.flush()
+	d.done = copy(d.out[:], d.out[d.done-window:d.done])
+	d.kept = d.done
+}
+
+// refill has at least 48 bits ready.
+func (d *Decoder) refill() {
+	d.bits |= binary.LittleEndian.Uint64(d.in[d.pos:]) << d.n
+	d.pos += int(63-d.n) >> 3
+	d.n |= 56
 }
 
 // take gives the next k bits, which must be ready.
@@ -77,17 +142,27 @@ func (d *Decoder) take(k uint) uint64 {
 
 // stored copies a block that is not compressed.
 func (d *Decoder) stored() bool {
-	at := d.pos - int(d.n>>3)
+	d.pos = d.at()
 	d.bits, d.n = 0, 0
-	if at+4 > len(d.in) {
+	if d.pos+4 > d.end {
 		return false
 	}
-	size := int(binary.LittleEndian.Uint16(d.in[at:]))
-	d.pos = at + 4 + size
-	if size != int(^binary.LittleEndian.Uint16(d.in[at+2:])) || d.pos > len(d.in) || d.done+size > len(d.out) {
+	size := int(binary.LittleEndian.Uint16(d.in[d.pos:]))
+	if size != int(^binary.LittleEndian.Uint16(d.in[d.pos+2:])) {
 		return false
 	}
-	d.done += copy(d.out[d.done:], d.in[at+4:d.pos])
+	d.pos += 4
+	for size > 0 && d.err == nil {
+		d.room()
+		d.fill()
+		n := copy(d.out[d.done:min(d.done+size, outSize)], d.in[d.pos:d.end])
+		if n == 0 && d.done < outSize {
+			return false
+		}
+		d.done += n
+		d.pos += n
+		size -= n
+	}
 	return true
 }
 
@@ -107,7 +182,7 @@ func (d *Decoder) fixedCodes() {
 			d.lengths[i] = 5
 		}
 	}
-	d.fixed = build(d.lit[:], litRoot, d.lengths[:288], litEntry) && build(d.dist[:], distRoot, d.lengths[288:], distEntry)
+	d.fixed = build(d.lit[:], litRoot, d.lengths[:288], litEntries[:]) && build(d.dist[:], distRoot, d.lengths[288:], distEntries[:])
 }
 
 // lengthOrder is that in which the lengths of the codes of lengths come.
@@ -127,11 +202,14 @@ func (d *Decoder) dynamicCodes() bool {
 		}
 		ofLengths[symbol] = uint8(d.take(3))
 	}
-	if !build(d.lit[:], codeRoot, ofLengths[:], codeEntry) {
+	if !build(d.lit[:], codeRoot, ofLengths[:], codeEntries[:]) {
 		return false
 	}
 	lengths := d.lengths[:lits+dists]
 	for i := 0; i < len(lengths); {
+		if d.at() > d.end {
+			return false
+		}
 		d.refill()
 		e := d.lit[d.bits&(1<<codeRoot-1)]
 		if e == 0 {
@@ -158,131 +236,113 @@ func (d *Decoder) dynamicCodes() bool {
 			i++
 		}
 	}
-	return build(d.lit[:], litRoot, lengths[:lits], litEntry) && build(d.dist[:], distRoot, lengths[lits:], distEntry)
+	return build(d.lit[:], litRoot, lengths[:lits], litEntries[:]) && build(d.dist[:], distRoot, lengths[lits:], distEntries[:])
 }
 
 // block unpacks until the end of a block.
 func (d *Decoder) block() bool {
-	if ended, ok := d.most(); ended || !ok {
-		return ok
-	}
-	for {
-		d.refill()
-		if d.pos-int(d.n>>3) > len(d.in) {
+	for d.err == nil {
+		d.fill()
+		d.room()
+		if ended, ok := d.some(); ended || !ok {
+			return ok
+		}
+		if d.at() > d.end {
 			return false
-		}
-		e := d.lit[d.bits&(1<<litRoot-1)]
-		if e&(literal|further|end) == further {
-			e = d.lit[int(e>>16&0x7fff)+int(d.bits>>litRoot&(1<<(e&15)-1))]
-		}
-		switch {
-		case e == 0:
-			return false
-		case e&literal != 0:
-			d.take(uint(e & 31))
-			if d.done >= len(d.out) {
-				return false
-			}
-			d.out[d.done] = byte(e >> 16)
-			d.done++
-			continue
-		case e&end != 0:
-			d.take(uint(e & 31))
-			return true
-		}
-		length := d.value(e)
-		if e = d.dist[d.bits&(1<<distRoot-1)]; e&further != 0 {
-			e = d.dist[int(e>>16&0x7fff)+int(d.bits>>distRoot&(1<<(e&15)-1))]
-		}
-		if e == 0 {
-			return false
-		}
-		distance := d.value(e)
-		if distance > d.done || d.done+length > len(d.out) {
-			return false
-		}
-		for range length {
-			d.out[d.done] = d.out[d.done-distance]
-			d.done++
 		}
 	}
+	return false
 }
 
-// value gives an entry's base with its extra bits.
-func (d *Decoder) value(e uint32) int {
-	return int(e>>16) + int(d.take(uint(e&31))>>(e>>8&31))
-}
-
-// most does what block does as long as no end is near: then eight bytes can be read and written
-// unseen. The state lives in variables of its own, which the compiler keeps in registers.
-func (d *Decoder) most() (ended, ok bool) {
-	in, out, lit, dist := d.in, d.out, &d.lit, &d.dist
+// some does a part of a block, as long as there is something to read and room. The state lives in variables of its own,
+// which the compiler keeps in registers. Of n only the low six bits count here: shifts take no more, and what is above is of entries.
+func (d *Decoder) some() (ended, ok bool) {
+	in, out, lit, dist := &d.in, &d.out, &d.lit, &d.dist
 	pos, bits, n, done := d.pos, d.bits, d.n, d.done
-	const reads, writes = 16, 2 + 258 + 8 // at the most, in a turn
-	for pos+reads <= len(in) && done+writes <= len(out) {
+	limit := d.end - reads
+	if d.eof {
+		limit = d.end + reads/2
+	}
+	bits |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
+	pos += int(^n >> 3 & 7)
+	n |= 56
+	e := lit[bits&(1<<litRoot-1)] // as early as the bits are there
+	for pos < limit && done < outSize {
 		bits |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
-		pos += int(63-n) >> 3
+		pos += int(^n >> 3 & 7)
 		n |= 56
-		e := lit[bits&(1<<litRoot-1)]
-		if e&literal != 0 { // three of them are at most 33 bits, and what follows two of them 20
-			bits >>= e & 31
-			n -= uint(e & 31)
+		if int32(e) < 0 { // three literals are at most 33 bits, and what follows two of them 20
+			bits >>= e & 63
+			n -= uint(e)
 			out[done] = byte(e >> 16)
 			done++
-			if e = lit[bits&(1<<litRoot-1)]; e&literal != 0 {
-				bits >>= e & 31
-				n -= uint(e & 31)
+			if e = lit[bits&(1<<litRoot-1)]; int32(e) < 0 {
+				bits >>= e & 63
+				n -= uint(e)
 				out[done] = byte(e >> 16)
 				done++
-				if e = lit[bits&(1<<litRoot-1)]; e&literal != 0 {
-					bits >>= e & 31
-					n -= uint(e & 31)
+				if e = lit[bits&(1<<litRoot-1)]; int32(e) < 0 {
+					bits >>= e & 63
+					n -= uint(e)
 					out[done] = byte(e >> 16)
 					done++
+					e = lit[bits&(1<<litRoot-1)]
 					continue
 				}
 			}
 		}
-		if e&(further|end) == further {
-			e = lit[int(e>>16&0x7fff)+int(bits>>litRoot&(1<<(e&15)-1))]
-			if e&literal != 0 {
-				bits >>= e & 31
-				n -= uint(e & 31)
+		if e&further != 0 {
+			if e&end == 0 {
+				e = lit[int(e>>16&0x7fff)+int(bits>>litRoot&(1<<(e&15)-1))]
+			}
+			if int32(e) < 0 {
+				bits >>= e & 63
+				n -= uint(e)
 				out[done] = byte(e >> 16)
 				done++
+				e = lit[bits&(1<<litRoot-1)]
 				continue
 			}
-		}
-		if e&end != 0 {
-			bits >>= e & 31
-			n -= uint(e & 31)
-			ended = true
-			break
+			if e&end != 0 {
+				bits >>= e & 63
+				n -= uint(e)
+				ended = true
+				break
+			}
 		}
 		if e == 0 {
 			return false, false
 		}
-		length := int(e>>16) + int(bits&(1<<(e&31)-1)>>(e>>8&31))
-		bits >>= e & 31
-		n -= uint(e & 31)
+		length := int(e>>16) + int(bits&(1<<(e&63)-1)>>(e>>8&63))
+		bits >>= e & 63
+		n -= uint(e)
 		bits |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
-		pos += int(63-n) >> 3
+		pos += int(^n >> 3 & 7)
 		n |= 56
 		if e = dist[bits&(1<<distRoot-1)]; e&further != 0 {
 			e = dist[int(e>>16&0x7fff)+int(bits>>distRoot&(1<<(e&15)-1))]
 		}
-		distance := int(e>>16) + int(bits&(1<<(e&31)-1)>>(e>>8&31))
-		bits >>= e & 31
-		n -= uint(e & 31)
+		distance := int(e>>16) + int(bits&(1<<(e&63)-1)>>(e>>8&63))
+		bits >>= e & 63
+		n -= uint(e)
 		if e == 0 || distance > done {
 			return false, false
 		}
+		e = lit[bits&(1<<litRoot-1)]
 		from, to := done-distance, done
 		done += length
 		switch {
-		case distance >= 8: // what is written too much is written over
+		case distance >= 16: // what is written too much is written over
+			for {
+				*(*[16]byte)(out[to:]) = *(*[16]byte)(out[from:])
+				if to += 16; to >= done {
+					break
+				}
+				from += 16
+			}
+		case distance >= 8:
 			for ; to < done; to, from = to+8, from+8 {
-				binary.LittleEndian.PutUint64(out[to:], binary.LittleEndian.Uint64(out[from:]))
+				*(*[8]byte)(out[to:]) = *(*[8]byte)(out[from:])
 			}
 		case distance == 1:
 			for run := uint64(out[from]) * 0x0101010101010101; to < done; to += 8 {
@@ -294,6 +354,6 @@ func (d *Decoder) most() (ended, ok bool) {
 			}
 		}
 	}
-	d.pos, d.bits, d.n, d.done = pos, bits, n, done
+	d.pos, d.bits, d.n, d.done = pos, bits, n&63, done
 	return ended, true
 }

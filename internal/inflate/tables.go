@@ -28,97 +28,91 @@ var (
 	distanceExtra = [...]uint8{0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13}
 )
 
-// The entries of symbols, without their codes' lengths.
-
-func litEntry(symbol int) uint32 {
-	switch {
-	case symbol < 256:
-		return literal | uint32(symbol)<<16
-	case symbol == 256:
-		return further | end
-	case symbol-257 < len(lengthBase):
-		return uint32(lengthBase[symbol-257])<<16 | uint32(lengthExtra[symbol-257])
-	}
-	return 0
-}
-
-func distEntry(symbol int) uint32 {
-	if symbol < len(distanceBase) {
-		return uint32(distanceBase[symbol])<<16 | uint32(distanceExtra[symbol])
-	}
-	return 0
-}
-
-func codeEntry(symbol int) uint32 { return literal | uint32(symbol)<<16 }
+// The entries of symbols, without their codes' lengths; 0 where a symbol means nothing.
+var (
+	litEntries = func() (entries [288]uint32) {
+		for i := range 256 {
+			entries[i] = literal | uint32(i)<<16
+		}
+		entries[256] = further | end
+		for i, base := range lengthBase {
+			entries[257+i] = uint32(base)<<16 | uint32(lengthExtra[i])
+		}
+		return entries
+	}()
+	distEntries = func() (entries [32]uint32) {
+		for i, base := range distanceBase {
+			entries[i] = uint32(base)<<16 | uint32(distanceExtra[i])
+		}
+		return entries
+	}()
+	codeEntries = func() (entries [19]uint32) {
+		for i := range entries {
+			entries[i] = literal | uint32(i)<<16
+		}
+		return entries
+	}()
+)
 
 // build fills a table for a canonical Huffman code, given the length of each symbol's code, 0 where it has
 // none. It tells whether that is a code: one that leaves no bits without a meaning, or that of a single
 // symbol with one bit, or none at all.
-func build(table []uint32, root int, lengths []uint8, entry func(int) uint32) bool {
-	next, whole, ok := firstCodes(lengths)
-	if !ok {
+func build(table []uint32, root int, lengths []uint8, entries []uint32) bool {
+	var count, next [16]int // symbols with codes of each length; where the next of them goes in sorted
+	for _, n := range lengths {
+		count[n&15]++
+	}
+	used := 0
+	for n := 1; n < 16; n++ {
+		next[n] = next[n-1] + count[n-1]
+		used += count[n] << (15 - n)
+	}
+	switch {
+	case used == 0, used == 1<<14 && count[1] == 1:
+		clear(table[:1<<root])
+	case used != 1<<15:
 		return false
 	}
-	if !whole {
-		clear(table[:1<<root])
-	}
-	var sizes [1 << litRoot]uint8 // of the further parts, by the root's bits
-	parts := next
-	for _, n := range lengths {
-		if n := int(n); n > root {
-			at := reverse(parts[n], n) & (1<<root - 1)
-			sizes[at] = max(sizes[at], uint8(n-root))
-		}
-		parts[n]++
-	}
-	free := 1 << root
+	var sorted [320]uint16 // as their codes are
 	for symbol, n := range lengths {
-		if n == 0 {
-			continue
-		}
-		n := int(n)
-		code := reverse(next[n], n)
-		next[n]++
-		e := entry(symbol)
-		if e != 0 {
-			e += uint32(n) | uint32(n)<<8
-		}
-		if n <= root {
-			for i := code; i < 1<<root; i += 1 << n {
-				table[i] = e
+		sorted[next[n&15]] = uint16(symbol)
+		next[n&15]++
+	}
+	symbols, code, free := sorted[count[0]:], 0, 1<<root
+	for n := 1; n < 16; n++ {
+		for left := count[n]; left > 0; left-- {
+			e := entries[symbols[0]]
+			symbols = symbols[1:]
+			if e != 0 {
+				e += uint32(n) | uint32(n)<<8
 			}
-			continue
-		}
-		at := code & (1<<root - 1)
-		if size := sizes[at]; size != 0 { // the first code of this part
-			table[at] = further | uint32(free)<<16 | uint32(size)
-			if free += 1 << size; free > len(table) {
-				return false
+			at := reverse(code, n)
+			if code++; n <= root {
+				table[at] = e // and wherever these are the first bits, below
+				continue
 			}
-			sizes[at] = 0
+			prefix := at & (1<<root - 1)
+			part := &table[prefix]
+			if at>>root == 0 { // the first code of this part
+				size := n - root
+				for codes := left; codes < 1<<size; codes = 2*codes + count[root+size] {
+					size++
+				}
+				if free+1<<size > len(table) {
+					return false
+				}
+				*part = further | uint32(free)<<16 | uint32(size)
+				free += 1 << size
+			}
+			for i := at >> root; i < 1<<(*part&15); i += 1 << (n - root) {
+				table[int(*part>>16)+i] = e
+			}
 		}
-		part, size := int(table[at]>>16), int(table[at]&15)
-		for i := code >> root; i < 1<<size; i += 1 << (n - root) {
-			table[part+i] = e
+		if code <<= 1; n < root {
+			copy(table[1<<n:2<<n], table[:1<<n])
 		}
 	}
 	return true
-}
-
-// firstCodes gives the first code of each length, whether codes use up all bits, and whether that is a code.
-func firstCodes(lengths []uint8) (next [16]int, whole, ok bool) {
-	var count [16]int
-	for _, n := range lengths {
-		count[n]++
-	}
-	count[0] = 0
-	code, used := 0, 0
-	for n := 1; n < 16; n++ {
-		code = (code + count[n-1]) << 1
-		next[n] = code
-		used += count[n] << (15 - n)
-	}
-	return next, used == 1<<15, used == 1<<15 || used == 0 || used == 1<<14 && count[1] == 1
 }
 
 // reverse has the bits in the order in which the stream has them.

@@ -124,11 +124,7 @@ func writeFile(t Tree, entry *ManifestFile, write func(io.Writer) error) (err er
 	if !filepath.IsLocal(filepath.FromSlash(entry.Path)) {
 		return errors.New("is not a path that this system can have")
 	}
-	perm := os.FileMode(0o666)
-	if entry.Executable {
-		perm = 0o777
-	}
-	f, err := os.OpenFile(t.path(entry.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	f, err := createAs(t.path(entry.Path), entry.Executable)
 	if err != nil {
 		return err
 	}
@@ -137,13 +133,21 @@ func writeFile(t Tree, entry *ManifestFile, write func(io.Writer) error) (err er
 	if err := write(in); err != nil {
 		return err
 	}
-	if err := in.complete(t, entry); err != nil {
-		return err
+	return in.complete(t, entry)
+}
+
+// createAs makes a new file, which all may execute who may read it, or nobody.
+func createAs(path string, executable bool) (io.WriteCloser, error) {
+	if !executable {
+		return create(path)
 	}
-	if entry.Executable {
-		return allExecutable(f)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o777)
+	if err == nil {
+		if err = allExecutable(f); err != nil {
+			f.Close()
+		}
 	}
-	return nil
+	return f, err
 }
 
 // allExecutable sets the executable bits that the umask has taken away.

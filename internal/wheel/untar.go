@@ -240,11 +240,7 @@ func (u *unpacker) create(h tarHead) error {
 		return err
 	}
 	var err error
-	if path := u.dir + string(filepath.Separator) + filepath.FromSlash(m.name); m.executable() {
-		u.file, err = createExecutable(path)
-	} else {
-		u.file, err = create(path)
-	}
+	u.file, err = createAs(u.dir+string(filepath.Separator)+filepath.FromSlash(m.name), m.executable())
 	if err != nil {
 		u.file = nil
 		return err
@@ -253,17 +249,6 @@ func (u *unpacker) create(h tarHead) error {
 		return u.close()
 	}
 	return nil
-}
-
-// createExecutable makes a new file that all may execute who may read it.
-func createExecutable(path string) (io.WriteCloser, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o777)
-	if err == nil {
-		if err = allExecutable(f); err != nil {
-			f.Close()
-		}
-	}
-	return f, err
 }
 
 const record = "RECORD"
