@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"curdling/internal/dist"
 	"curdling/internal/index"
 	"curdling/internal/metadata"
+	"curdling/internal/smallfile"
 	"curdling/internal/wheel"
 )
 
@@ -152,11 +152,11 @@ func (s *source) checkTarball(f dist.File, tree wheel.Tree) error {
 	if !known || promised == nil {
 		return nil
 	}
-	raw, err := os.ReadFile(filepath.Join(tree.Dir, tree.Manifest.DistInfo, "METADATA"))
+	raw, err := smallfile.Read(filepath.Join(tree.Dir, tree.Manifest.DistInfo, "METADATA"), wheel.MaxMetadata)
 	if err != nil {
 		return err
 	}
-	md, err := metadata.Parse(raw)
+	md, err := metadata.ParseForSolving(raw)
 	if md == nil {
 		return err
 	}

@@ -133,10 +133,14 @@ func (t *transaction) destination(j *job, path string) (*dest, error) {
 
 // scheme gives the destination below one of the interpreter's folders.
 func (t *transaction) scheme(j *job, root, path string, order int) (*dest, error) {
-	if path != "" && !filepath.IsLocal(filepath.FromSlash(path)) {
-		return nil, fmt.Errorf("%s: leads out of the environment", path)
+	target := filepath.Clean(root)
+	if path != "" {
+		below := filepath.FromSlash(path)
+		if !fs.ValidPath(path) || !filepath.IsLocal(below) {
+			return nil, fmt.Errorf("%s: leads out of the environment", path)
+		}
+		target += string(filepath.Separator) + below
 	}
-	target := filepath.Join(root, filepath.FromSlash(path))
 	f, err := t.site.folder(target)
 	if err != nil {
 		return nil, err

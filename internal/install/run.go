@@ -107,7 +107,8 @@ func (t *transaction) put(ctx context.Context, j *job, base *root) error {
 		return err
 	}
 	defer from.close()
-	links := map[uint64]*linkPair{} // by the target's device
+	var pair *linkPair
+	device := uint64(0) // that it is for
 	for i := range j.puts {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -116,11 +117,10 @@ func (t *transaction) put(ctx context.Context, j *job, base *root) error {
 		if p.dropped || p.absent() {
 			continue
 		}
-		device := p.dest.folder.device
-		if links[device] == nil {
-			links[device] = t.linker.pair(deviceOf(tree), device)
+		if to := p.dest.folder.device; pair == nil || to != device {
+			pair, device = t.linker.pair(deviceOf(tree), to), to
 		}
-		if err := p.put(route{links[device], from, base}); err != nil {
+		if err := p.put(route{pair, from, base}); err != nil {
 			return err
 		}
 	}

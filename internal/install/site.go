@@ -73,6 +73,11 @@ func (s *site) folder(path string) (*folder, error) {
 }
 
 func (s *site) find(path string) (*folder, error) {
+	if at := strings.LastIndexByte(path, filepath.Separator); at > 0 {
+		if parent := s.byPath[path[:at]]; parent != nil && !parent.exists {
+			return &folder{path: parent.path + path[at:], parent: parent, device: parent.device}, nil
+		}
+	}
 	up := filepath.Dir(path)
 	if s.bases[path] || up == path || !s.below(path) {
 		if f, err := resolve(path); err == nil || !errors.Is(err, fs.ErrNotExist) || up == path {
