@@ -56,7 +56,7 @@ func (x facts) write(b *bytes.Buffer) error {
 // file makes a File of the facts, nil if they are not of the file that info tells
 // of or cannot be used.
 func (x facts) file(info store.Info, common *common) *File {
-	if x.File != info.Key || (stamp{x.Size, x.ModTime}) != stampOf(info) || !isSHA256(x.SHA256) {
+	if x.File != info.Key || (stamp{x.Size, x.ModTime}) != stampOf(info) || !store.IsSHA256(x.SHA256) {
 		return nil
 	}
 	// One piece of memory for what is this file's alone; the line may go.
@@ -66,7 +66,7 @@ func (x facts) file(info store.Info, common *common) *File {
 		return s
 	}
 	f, err := dist.ParseFilename(take(len(x.File)), x.Project)
-	if err != nil || (f.Kind == dist.Wheel) != isSHA256(x.MetadataSHA256) {
+	if err != nil || (f.Kind == dist.Wheel) != store.IsSHA256(x.MetadataSHA256) {
 		return nil
 	}
 	f.Name = dist.Name(common.text(string(f.Name)))
@@ -85,10 +85,6 @@ func (x facts) file(info store.Info, common *common) *File {
 	}
 	known.came(info, from)
 	return known
-}
-
-func isSHA256(s string) bool {
-	return len(s) == 64 && strings.Trim(s, "0123456789abcdefABCDEF") == ""
 }
 
 // maxLine is the longest line of facts.jsonl that is read, in bytes.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,21 +96,22 @@ func TestStateDeletedOrTorn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, damaged := range map[string][]byte{"empty": nil, "torn": b[:len(b)/2], "rubbish": []byte("\x00\xff{}\n[]\n{\"file\":1}\n"), "long line": bytes.Repeat([]byte("x"), 2*maxLine)} {
+	upper := bytes.ReplaceAll(b, []byte(sum(content)), []byte(strings.ToUpper(sum(content))))
+	for damage, damaged := range map[string][]byte{"empty": nil, "torn": b[:len(b)/2], "rubbish": []byte("\x00\xff{}\n[]\n{\"file\":1}\n"), "long line": bytes.Repeat([]byte("x"), 2*maxLine), "upper case": upper} {
 		if err := os.WriteFile(journal, damaged, 0o666); err != nil {
 			t.Fatal(err)
 		}
 		c, _ := open(t, dir)
-		if len(heldFiles(c)) != 1 {
-			t.Errorf("%s: held %q", name, heldFiles(c))
+		if len(heldFiles(c)) != 1 || c.File(name).SHA256 != sum(content) {
+			t.Errorf("%s: held %q", damage, heldFiles(c))
 		}
 		c.Close()
 		b, err := os.ReadFile(journal)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if known, _ := readFacts(string(b)); name != "long line" && len(known) != 1 {
-			t.Errorf("%s: the journal is not whole afterwards: %q", name, b)
+		if known, _ := readFacts(string(b)); damage != "long line" && len(known) != 1 {
+			t.Errorf("%s: the journal is not whole afterwards: %q", damage, b)
 		}
 	}
 	if err := os.RemoveAll(filepath.Join(dir, disk.StateDir)); err != nil {
@@ -258,7 +260,7 @@ func FuzzReadFacts(f *testing.F) {
 			if got == nil {
 				continue
 			}
-			if got.Filename != key || got.Name == "" || !isSHA256(got.SHA256) || len(got.Summary) > 512 {
+			if got.Filename != key || got.Name == "" || !store.IsSHA256(got.SHA256) || len(got.Summary) > 512 {
 				t.Errorf("%+v", got)
 			}
 			again := factsOf(got)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"curdling/internal/dist"
-	"curdling/internal/record"
 	"curdling/internal/store"
 	"curdling/internal/store/bucket"
 	"curdling/internal/wheel"
@@ -160,7 +159,7 @@ func (c *Catalog) FreshNames(ctx context.Context) error {
 // FreshBuilds is Fresh for all that [Catalog.Builds] gives. That there is nothing is known as of now.
 func (c *Catalog) FreshBuilds(ctx context.Context, from, key string) error {
 	r := c.far
-	if r == nil || !record.IsHash(from) || !record.IsHash(key) {
+	if r == nil || !store.IsSHA256(from) || !store.IsSHA256(key) {
 		return nil
 	}
 	p := r.place(from+"/"+key, r.lookAtBuilds)

@@ -80,7 +80,7 @@ func tarballKey(f *File, own dist.Tarball) string {
 func (l *listing) addTarball(info store.Info) {
 	stem := strings.TrimSuffix(info.Key, wheel.TarballSuffix)
 	dash := strings.LastIndexByte(stem, '-')
-	if dash < 0 || !isSHA256(stem[dash+1:]) || info.Size <= 0 {
+	if dash < 0 || !store.IsSHA256(stem[dash+1:]) || info.Size <= 0 {
 		return
 	}
 	if l.tarballs == nil {

@@ -83,7 +83,7 @@ func openTarballs(config Config) (t tarballs, err error) {
 			of, own, ok := strings.Cut(e.Name(), "-")
 			switch {
 			case err != nil: // it goes just now
-			case ok && isSHA256(of) && isSHA256(own) && info.Size() > 0:
+			case ok && store.IsSHA256(of) && store.IsSHA256(own) && info.Size() > 0:
 				t.known[of] = dist.Tarball{SHA256: own, Size: info.Size()}
 			case !config.Guest && time.Since(info.ModTime()) > time.Hour: // a crash left it
 				_ = os.Remove(filepath.Join(dir, folder.Name(), e.Name()))
@@ -346,7 +346,7 @@ func (c *Catalog) makeTarball(ctx context.Context, f *File) (own dist.Tarball, e
 	dir := filepath.Join(c.tarballs.dir, f.SHA256[:2])
 	if found, _ := filepath.Glob(filepath.Join(dir, f.SHA256+"-*")); len(found) > 0 {
 		info, err := os.Stat(found[0])
-		if own.SHA256 = strings.TrimPrefix(filepath.Base(found[0]), f.SHA256+"-"); err == nil && isSHA256(own.SHA256) {
+		if own.SHA256 = strings.TrimPrefix(filepath.Base(found[0]), f.SHA256+"-"); err == nil && store.IsSHA256(own.SHA256) {
 			own.Size = info.Size()
 			return own, nil
 		}

@@ -13,7 +13,7 @@ import (
 	"curdling/internal/dist"
 	"curdling/internal/index"
 	"curdling/internal/metadata"
-	"curdling/internal/record"
+	"curdling/internal/store"
 )
 
 // leased is this run's right to build something that others wait for at a cache server; nil: nobody gave one.
@@ -125,7 +125,7 @@ func (s *session) takeBuild(ctx context.Context, c *place, r *recipe, built inde
 	if why, ok := s.unfit.Load(f.URL); ok { // it was listed, and its wheel did not do
 		return b, why.(string), nil
 	}
-	if !record.IsHash(f.SHA256) {
+	if !store.IsSHA256(f.SHA256) {
 		return b, "its hash is not told", nil
 	}
 	a, err := s.admit(ctx, f)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"curdling/internal/record"
+	"curdling/internal/store"
 )
 
 // Build tells which wheel was built from a source. It is kept as JSON.
@@ -30,7 +30,7 @@ type Build struct {
 }
 
 func (c *Curds) buildPath(source, key string) string {
-	if !record.IsHash(source) {
+	if !store.IsSHA256(source) {
 		return ""
 	}
 	return filepath.Join(c.dir, "builds", source, filepath.Base(key)+".json")
@@ -39,7 +39,7 @@ func (c *Curds) buildPath(source, key string) string {
 // Builds gives the wheels that were built from the source with that hash under
 // that key, the newest first, whatever an index says today of the source.
 func (c *Curds) Builds(source, key string) (found []Build) {
-	if !record.IsHash(source) {
+	if !store.IsSHA256(source) {
 		return nil
 	}
 	for _, b := range c.buildsIn(source) {

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 
 	"curdling/internal/dist"
-	"curdling/internal/record"
+	"curdling/internal/store"
 )
 
 // File gives the path of the distribution file with that hash, false where it is not held.
@@ -27,7 +27,7 @@ func (c *Curds) File(sha256 string) (path string, ok bool) {
 }
 
 func (c *Curds) fileDir(sha256 string) string {
-	if !record.IsHash(sha256) {
+	if !store.IsSHA256(sha256) {
 		return ""
 	}
 	return filepath.Join(c.dir, "files", sha256[:2], sha256)

@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 
 	"curdling/internal/metadata"
-	"curdling/internal/record"
 	"curdling/internal/smallfile"
+	"curdling/internal/store"
 	"curdling/internal/wheel"
 )
 
@@ -25,7 +25,7 @@ const maxManifest = 256 << 20 // bytes
 // Tree gives the unpacked wheel whose file is held under that hash, unpacking it where that was
 // not done yet. Two processes that want one tree unpack it once.
 func (c *Curds) Tree(ctx context.Context, sha256 string) (wheel.Tree, error) {
-	if !record.IsHash(sha256) {
+	if !store.IsSHA256(sha256) {
 		return wheel.Tree{}, fmt.Errorf("own cache: %q is no sha256", sha256)
 	}
 	dir := filepath.Join(c.dir, "trees", sha256[:2], sha256)
@@ -54,7 +54,7 @@ func (c *Curds) Tree(ctx context.Context, sha256 string) (wheel.Tree, error) {
 // that was not done yet. Such a tree is what a server called a wheel, and is never one that Tree gives: nobody here saw
 // the wheel. Two processes that want one tree receive it once.
 func (c *Curds) Tarball(ctx context.Context, sha256 string, receive func(dir string) (wheel.Tree, error)) (wheel.Tree, error) {
-	if !record.IsHash(sha256) {
+	if !store.IsSHA256(sha256) {
 		return wheel.Tree{}, fmt.Errorf("own cache: %q is no sha256", sha256)
 	}
 	dir := filepath.Join(c.dir, string(Tarballs), sha256[:2], sha256)

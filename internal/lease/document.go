@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"curdling/internal/store"
 )
 
 const (
@@ -60,8 +62,7 @@ func parse(b []byte) (d document, err error) {
 	switch {
 	case d.Format > format:
 		return document{}, ErrNewer
-	case d.Format < 1 || !ok || len(d.Log) > MaxLog || d.LogEnd < int64(len(d.Log)) ||
-		len(d.Token) != 64 || strings.Trim(d.Token, "0123456789abcdef") != "":
+	case d.Format < 1 || !ok || len(d.Log) > MaxLog || d.LogEnd < int64(len(d.Log)) || !store.IsSHA256(d.Token):
 		return document{}, errors.New("no lease looks like that")
 	}
 	return d, nil

@@ -23,6 +23,7 @@ import (
 
 	"curdling/internal/dist"
 	"curdling/internal/fit"
+	"curdling/internal/store"
 )
 
 const (
@@ -212,7 +213,7 @@ func Parse(text []byte) (*Record, error) {
 		return nil, errors.New("it names no schema")
 	}
 	for what, sum := range map[string]string{"wheel.sha256": r.Wheel.SHA256, "key": r.Key, "from.sha256": r.From.SHA256} {
-		if !IsHash(sum) {
+		if !store.IsSHA256(sum) {
 			return nil, fmt.Errorf("%s is not a sha256 in lower-case hex", what)
 		}
 	}
@@ -244,9 +245,4 @@ func (r *Record) Of(filename, sha256 string) error {
 		return fmt.Errorf("the record is of %s with sha256 %s, not of %s with sha256 %s", r.Wheel.Filename, r.Wheel.SHA256, filename, sha256)
 	}
 	return nil
-}
-
-// IsHash tells whether s is a SHA-256 as records write it: 64 lower-case hex digits.
-func IsHash(s string) bool {
-	return len(s) == 2*sha256.Size && strings.Trim(s, "0123456789abcdef") == ""
 }

@@ -26,7 +26,7 @@ import (
 	"curdling/internal/lease"
 	"curdling/internal/metadata"
 	"curdling/internal/process"
-	"curdling/internal/record"
+	"curdling/internal/store"
 )
 
 // Builds lets clients build what they all need once. The zero value grants no leases, and its routes are as if they were not there.
@@ -142,7 +142,7 @@ func (s *shelf) preparers() []lease.Documents {
 // buildName is FROM/KEY of a path.
 func buildName(r *http.Request) (name string, err error) {
 	from, key := r.PathValue("from"), r.PathValue("key")
-	if !record.IsHash(from) || !record.IsHash(key) {
+	if !store.IsSHA256(from) || !store.IsSHA256(key) {
 		return "", refuse(http.StatusBadRequest, "a build is named by two times 64 lower-case hexadecimal digits: /builds/FROM/KEY")
 	}
 	return from + "/" + key, nil

@@ -46,3 +46,16 @@ func TestIsFull(t *testing.T) {
 		t.Error("IsFull of another error = true")
 	}
 }
+
+func TestIsSHA256(t *testing.T) {
+	t.Parallel()
+	hash := strings.Repeat("0123456789abcdef", 4)
+	for s, want := range map[string]bool{
+		hash: true, "": false, hash[1:]: false, hash + "0": false, strings.ToUpper(hash): false, hash[:63] + "A": false,
+		hash[:63] + "g": false, hash[:63] + "/": false, hash[:63] + ":": false, hash[:63] + "`": false, hash[:62] + "é": false,
+	} {
+		if got := IsSHA256(s); got != want {
+			t.Errorf("IsSHA256(%q) = %v, want %v", s, got, want)
+		}
+	}
+}
