@@ -120,7 +120,12 @@ type Status struct {
 	After   string        // stands for what is said here; opaque
 	Message string        // why it Failed
 	For     time.Duration // how long a failure is still remembered; roughly
+
+	holder string // Held: the token, hashed
 }
+
+// HeldBy tells whether the lease is Held by that token, which can have it Granted again. See [Leases.Acquire].
+func (s *Status) HeldBy(token string) bool { return s.holder != "" && s.holder == hashed(token) }
 
 // status is what is known, to who knows after. The caller has entered s.
 func (l *Leases) status(s *sight, after string) Status {
@@ -140,6 +145,8 @@ func (l *Leases) status(s *sight, after string) Status {
 	switch status.State {
 	case Free:
 		return Status{State: Free, After: "free"}
+	case Held:
+		status.holder = d.Token
 	case Failed:
 		status.Message, status.For = d.Message, max(l.remember-l.age(s), 0)
 		status.Since = max(l.wall().Sub(d.Ended), 0)

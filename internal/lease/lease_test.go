@@ -46,9 +46,12 @@ func TestLife(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		theirs := acquire(t, b, "")
-		want := Status{State: Held, By: "bob", What: "foo 1.0", Since: 9 * time.Second, Log: []byte("cc -c x.c\nGr"), After: theirs.After}
-		if diff := cmp.Diff(want, theirs); diff != "" {
+		want := Status{State: Held, By: "bob", What: "foo 1.0", Since: 9 * time.Second, Log: []byte("cc -c x.c\nGr"), After: theirs.After, holder: hashed(mine.Token)}
+		if diff := cmp.Diff(want, theirs, cmp.AllowUnexported(Status{})); diff != "" {
 			t.Error(diff)
+		}
+		if !theirs.HeldBy(mine.Token) || theirs.HeldBy(NewToken()) || theirs.HeldBy("") || (&Status{}).HeldBy("") {
+			t.Error("it is not told whose the lease is")
 		}
 		if err := b.Heartbeat(t.Context(), name, mine.Token, 10, []byte("Gr\xc3\xbc\xc3\x9fe")); err != nil { // two bytes came before
 			t.Fatal(err)

@@ -204,16 +204,16 @@ func (s *shelf) ask(w *response, r *http.Request, find func(*index.BuildQuestion
 	waiting, done := s.waiting.begin(r.Context(), min(time.Duration(q.Wait*float64(time.Second)), maxBuildWait, s.stall/2))
 	defer done()
 	w.Header().Set("Cache-Control", "no-store")
+	builder := refusal == nil && !q.Look
 	for waits := q.After != ""; ; waits = true {
-		held := false
+		var leases *lease.Leases
+		var status lease.Status
 		if waits {
-			_, status, err := s.claim(r, name, q, false, "")
-			if err != nil {
+			if leases, status, err = s.claim(r, name, q, false, ""); err != nil {
 				return leaseError(err)
 			}
-			held = status.State == lease.Held
 		}
-		if !held || s.waiting.look(s.scope+" "+name) {
+		if status.State != lease.Held || s.waiting.look(s.scope+" "+name) {
 			if answer, err := find(&q); err != nil {
 				return err
 			} else if answer != nil {
@@ -221,9 +221,10 @@ func (s *shelf) ask(w *response, r *http.Request, find func(*index.BuildQuestion
 				return sendJSON(w, http.StatusOK, answer)
 			}
 		}
-		leases, status, err := s.claim(r, name, q, refusal == nil && !q.Look, w.user())
-		if err != nil {
-			return leaseError(err)
+		if !waits || builder && (status.State == lease.Free || status.HeldBy(q.Ours)) {
+			if leases, status, err = s.claim(r, name, q, builder, w.user()); err != nil {
+				return leaseError(err)
+			}
 		}
 		switch status.State {
 		case lease.Granted:

@@ -99,3 +99,58 @@ func testFarWaiters(t *testing.T, path string) {
 		t.Errorf("%d built, %d found it, %d requests in %v", builders.Load(), found.Load(), all, took)
 	}
 }
+
+// TestFarWaiterAsksOnce: who waits has the lease looked at once when it asks or wakes, however long the bucket takes to tell what was built.
+func TestFarWaiterAsksOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		raw := &gate{Memory: storetest.NewMemory(0, time.Second), lists: 1500 * time.Millisecond}
+		s, path := newFarSite(t, raw), "/builds/"+aFrom+"/"+aKey
+		if code, held := s.ask(t, path, `{"name": "foo 1.0"}`); code != http.StatusCreated {
+			t.Fatalf("%d %+v", code, held)
+		}
+		code, told := s.ask(t, path, `{"name": "foo 1.0"}`)
+		if code != http.StatusAccepted {
+			t.Fatalf("%d %+v", code, told)
+		}
+		for range 2 {
+			time.Sleep(10 * time.Second)
+			before := raw.Requests()
+			if code, again := s.ask(t, path, fmt.Sprintf(`{"name": "foo 1.0", "after": %q}`, told.After)); code != http.StatusAccepted || again.After != told.After {
+				t.Errorf("%d %+v", code, again)
+			}
+			if after := raw.Requests(); after.Get-before.Get != 1 || after.List == before.List {
+				t.Errorf("%+v became %+v, and the lease need be looked at once", before, after)
+			}
+		}
+	})
+}
+
+// TestWaiterHearsOfItsOwn: a client that asked again, as its connection broke, gets the lease that its first question was granted meanwhile.
+func TestWaiterHearsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, path := newFarSite(t, &gate{Memory: storetest.NewMemory(0, time.Second)}), "/builds/"+aFrom+"/"+aKey
+		code, held := s.ask(t, path, `{"name": "foo 1.0"}`)
+		if code != http.StatusCreated {
+			t.Fatalf("%d %+v", code, held)
+		}
+		ours, answers := lease.NewToken(), make(chan index.BuildAnswer, 2)
+		for range cap(answers) {
+			go func() {
+				_, told := s.ask(t, path, `{"name": "foo 1.0"}`)
+				_, answer := s.ask(t, path, fmt.Sprintf(`{"name": "foo 1.0", "wait": 20, "after": %q, "ours": %q}`, told.After, ours))
+				answers <- answer
+			}()
+		}
+		time.Sleep(5 * time.Second)
+		if code := s.do(http.MethodDelete, path+"/"+held.Lease+"?abandoned", nil).StatusCode; code != http.StatusNoContent {
+			t.Fatal(code)
+		}
+		for range cap(answers) {
+			if answer := <-answers; answer.Lease != ours {
+				t.Errorf("%+v", answer)
+			}
+		}
+	})
+}
