@@ -4,11 +4,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -342,5 +346,31 @@ func TestLaterFormats(t *testing.T) {
 	}
 	if r, err := record.Parse(f.record); err != nil || r.Schema != record.Schema+1 {
 		t.Errorf("%v: %s", err, f.record)
+	}
+}
+
+// TestReportOfNothing: a run that failed at once leaves the day's report as it is.
+func TestReportOfNothing(t *testing.T) {
+	t.Parallel()
+	o := &options{results: filepath.Join(t.TempDir(), "day.md")}
+	write := func(all []*outcome) string {
+		t.Helper()
+		r := newReport(o, "a test")
+		r.trials("what went wrong", all)
+		if err := r.write(); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(o.results)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if text := write(nil); text != "" {
+		t.Errorf("nothing was measured: %s", text)
+	}
+	whole := write([]*outcome{{name: "kill", stats: &stats{}, verdict: &verdict{}}})
+	if !strings.Contains(whole, "| kill |") || write(nil) != whole {
+		t.Errorf("%s", whole)
 	}
 }

@@ -20,6 +20,7 @@ import (
 type report struct {
 	o    *options
 	text bytes.Buffer
+	told bool // there is a table with rows
 }
 
 func newReport(o *options, title string) *report {
@@ -57,6 +58,7 @@ func firstWord(b []byte) string {
 
 // table appends one.
 func (r *report) table(head []string, rows [][]string) {
+	r.told = r.told || len(rows) > 0
 	r.text.WriteByte('\n')
 	rule := make([]string, len(head))
 	for i := range rule {
@@ -72,8 +74,11 @@ func (r *report) table(head []string, rows [][]string) {
 
 func (r *report) say(format string, args ...any) { fmt.Fprintf(&r.text, "\n"+format+"\n", args...) }
 
-// write prints the report, and puts it into its file.
+// write prints the report, and puts it into its file. One that tells nothing, as what was measured first failed, does not take the place of an earlier one.
 func (r *report) write() error {
+	if !r.told {
+		return nil
+	}
 	if _, err := os.Stdout.Write(r.text.Bytes()); err != nil {
 		return err
 	}
