@@ -30,16 +30,6 @@ type Layers struct {
 	File    string   // "" is none; it may be hostile, and has at most 128 KiB
 }
 
-// secretFlag annotates a flag whose value is not to be shown.
-const secretFlag = "curdling-secret"
-
-// Secret has a flag's value masked where settings are shown.
-func Secret(flags *pflag.FlagSet, name string) {
-	if err := flags.SetAnnotation(name, secretFlag, nil); err != nil {
-		panic(err) // there is no such flag
-	}
-}
-
 // configFlag names the configuration file itself.
 const configFlag = "config"
 
@@ -93,8 +83,7 @@ func (l Layers) Apply(command, all *pflag.FlagSet) (origins map[string]string, e
 	return origins, nil
 }
 
-// Show gives every flag with its value, in the order of their names. Settings that
-// hold secrets, and the passwords in URLs, are masked.
+// Show gives every flag with its value, in the order of their names. Passwords in URLs are masked.
 func (l Layers) Show(flags *pflag.FlagSet, origins map[string]string) []Setting {
 	var all []Setting
 	visitSettings(flags, func(flag *pflag.Flag) {
@@ -109,11 +98,8 @@ func (l Layers) Show(flags *pflag.FlagSet, origins map[string]string) []Setting 
 		} else if origin := origins[flag.Name]; origin != "" {
 			s.Origin = origin
 		}
-		_, secret := flag.Annotations[secretFlag]
 		for i, text := range s.Values {
-			if s.Values[i] = new(key).show(value{text: text}); secret {
-				s.Values[i] = "****"
-			}
+			s.Values[i] = new(key).show(value{text: text})
 		}
 		all = append(all, s)
 	})

@@ -21,9 +21,7 @@ func layered(t testing.TB, environ []string, file string, line ...string) (*pfla
 	flags.Bool("debug", false, "")
 	flags.Float64("rate", 0, "")
 	flags.String("exclude-newer", "", "")
-	flags.String("key", "", "")
 	flags.Bool("help", false, "")
-	Secret(flags, "key")
 	if file != "" {
 		path := filepath.Join(t.TempDir(), "program.toml")
 		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
@@ -51,13 +49,12 @@ func TestLayers(t *testing.T) {
 		want    map[string]row // of what is not as it is declared
 	}{
 		{"nothing", nil, "", nil, map[string]row{}},
-		{"file", nil, "upstream = ['a=https://u:secret@h/', 'b=https://i/']\nprivate = []\ndebug = true\nrate = 1.5\nkey = 'hunter2'\nexclude-newer = 2026-01-02", nil, map[string]row{
+		{"file", nil, "upstream = ['a=https://u:secret@h/', 'b=https://i/']\nprivate = []\ndebug = true\nrate = 1.5\nexclude-newer = 2026-01-02", nil, map[string]row{
 			"upstream":      {"a=https://u:****@h/ b=https://i/", "FILE:1"},
 			"private":       {"", "FILE:2"},
 			"debug":         {"true", "FILE:3"},
 			"rate":          {"1.5", "FILE:4"},
-			"key":           {"****", "FILE:5"},
-			"exclude-newer": {"2026-01-02", "FILE:6"},
+			"exclude-newer": {"2026-01-02", "FILE:5"},
 		}},
 		{"one of a list", nil, "upstream = 'a=https://h/'", nil, map[string]row{"upstream": {"a=https://h/", "FILE:1"}}},
 		{"variables", []string{"PROGRAM_UPSTREAM=a=https://h/ , b=https://i/,", "PROGRAM_PRIVATE=a,b\nc\n", "PROGRAM_DEBUG=on", "PROGRAM_RATE=2", "PROGRAM_HOST=", "OTHER=1"}, "debug = false\nrate = 3", nil, map[string]row{

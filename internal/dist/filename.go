@@ -178,11 +178,6 @@ func WheelFilename(n Name, v version.Version, b BuildTag, tags []tag.Tag) string
 	return strings.Join(parts, "-") + ".whl"
 }
 
-// SdistFilename builds a source distribution's file name (PEP 625).
-func SdistFilename(n Name, v version.Version) string {
-	return escape(n) + "-" + v.String() + ".tar.gz"
-}
-
 func escape(n Name) string { return strings.ReplaceAll(string(n), "-", "_") }
 
 func compress(tags []tag.Tag, part func(tag.Tag) string) string {

@@ -117,25 +117,6 @@ func (w *Wheel) check(a *archive, size int64) error {
 	return nil
 }
 
-// Metadata reads METADATA alone, with few and small reads, for a wheel that
-// lies on the other side of a network. Only what it takes to find it is verified.
-func Metadata(r io.ReaderAt, size int64, filename string) ([]byte, error) {
-	var w Wheel
-	a, err := w.openArchive(r, size, filename)
-	if err == nil {
-		var m *member
-		if m, err = a.find(w.DistInfo + "/METADATA"); err == nil {
-			if err = m.locate(r, a.directory.offset); err == nil {
-				w.RawMetadata, err = m.read(r, MaxMetadata)
-			}
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filename, err)
-	}
-	return w.RawMetadata, nil
-}
-
 // openArchive reads the file name and the central directory, and finds .dist-info.
 func (w *Wheel) openArchive(r io.ReaderAt, size int64, filename string) (*archive, error) {
 	if err := w.named(filename); err != nil {
@@ -419,16 +400,6 @@ func checkRatio(total, size int64) error {
 		return fmt.Errorf("%d bytes would unpack to %d and more, which is more than %d times as much", size, total, MaxRatio)
 	}
 	return nil
-}
-
-// find gives the file of that name.
-func (a *archive) find(name string) (*member, error) {
-	for i := range a.members {
-		if m := &a.members[i]; m.name == name && !m.folder {
-			return m, nil
-		}
-	}
-	return nil, fmt.Errorf("has no %s", name)
 }
 
 // read gives the content of the file of that name, at most limit bytes.

@@ -339,20 +339,6 @@ func (m *member) checkLocal(r io.ReaderAt, buf []byte, next int64) ([]byte, erro
 	return buf, m.checkSizes(r, buf, long, next-m.data-m.packed)
 }
 
-// locate sets where the member's bytes are, which must lie before end. It
-// checks less than checkLocals, and needs no other member.
-func (m *member) locate(r io.ReaderAt, end int64) error {
-	var buf [localLen]byte
-	if err := readAt(r, buf[:], m.header); err != nil {
-		return fmt.Errorf("%s: local header: %w", m.name, err)
-	}
-	m.data = m.header + localLen + int64(le.Uint16(buf[26:])) + int64(le.Uint16(buf[28:]))
-	if string(buf[:4]) != localSig || m.data > end || m.packed > end-m.data {
-		return fmt.Errorf("%s: local header contradicts the central directory", m.name)
-	}
-	return nil
-}
-
 // checkSizes compares the sizes and the checksum that the local header states,
 // or the data descriptor of the given length that follows the packed bytes.
 func (m *member) checkSizes(r io.ReaderAt, local, long []byte, descriptor int64) error {
