@@ -23,6 +23,7 @@ import (
 	"curdling/internal/record"
 	"curdling/internal/record/recordtest"
 	"curdling/internal/store"
+	"curdling/internal/store/storetest"
 	"curdling/internal/wheel/wheeltest"
 )
 
@@ -1018,5 +1019,39 @@ func TestFarNames(t *testing.T) {
 			t.Error("zope is still there")
 		}
 		want(a, "one", "three", "two")
+	})
+}
+
+// TestFarManyFiles: the first look at a project of thousands of files is one request for each, 32 of them at once, and the next one a listing.
+func TestFarManyFiles(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const files, latency = 5000, 20 * time.Millisecond // of a request there and back, on average
+		s := newStock(t, storetest.NewMemory(0, time.Second))
+		for i := range files {
+			if err := s.put(t.Context(), fmt.Sprintf("many-1.%d-py3-none-any.whl", i), 100, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		c := s.catalog(s.raw.Link(storetest.Faults{Seed: 1, Delay: latency}), Config{})
+		t.Cleanup(func() { c.Close() })
+		for _, look := range []string{"first", "second"} {
+			before, began := s.raw.Requests(), time.Now()
+			if p := fresh(t, c, "many"); p == nil || len(p.Files) != files {
+				t.Fatalf("%v", p)
+			}
+			took, after := time.Since(began), s.raw.Requests()
+			t.Logf("%d files, the %s look: %d listings, %d reads, %v of a store that takes %v", files, look, after.List-before.List, after.Get-before.Get, took, latency)
+			reads := files
+			if look == "second" {
+				reads = 0
+			}
+			// A page of the listing has 1000 keys, and each file two: its claim and its bytes.
+			if lists := after.List - before.List; lists != 2*files/1000 || after.Get-before.Get != reads || after.Head != before.Head || took > longestWait {
+				t.Errorf("the %s look took %v and %d listings: %+v became %+v", look, took, lists, before, after)
+			}
+			time.Sleep(2 * time.Second)
+		}
 	})
 }
