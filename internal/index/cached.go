@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -147,7 +148,7 @@ func (c *Client) renew(h http.Header, key string, e entry, now time.Time) *entry
 		e.Lifetime = p.lifetime
 	}
 	e.Stored = now
-	e.ETag = or(h.Get("ETag"), e.ETag)
+	e.ETag = cmp.Or(h.Get("ETag"), e.ETag)
 	if c.cache != nil && e.Lifetime > 0 {
 		c.cache.Put(key, e.encode())
 	}

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,15 +112,15 @@ func New(o Options) (*Client, error) {
 	c := &Client{
 		cache:       o.Cache,
 		credentials: o.Credentials,
-		userAgent:   or(o.UserAgent, "curdling"),
-		retries:     max(or(o.Retries, 3), 0),
-		timeout:     or(o.Timeout, 30*time.Second),
+		userAgent:   cmp.Or(o.UserAgent, "curdling"),
+		retries:     max(cmp.Or(o.Retries, 3), 0),
+		timeout:     cmp.Or(o.Timeout, 30*time.Second),
 		hasty:       o.Hasty,
 		log:         o.Log,
 		offline:     o.Offline,
 		refresh:     o.Refresh,
 		builds:      o.Builds,
-		slots:       make(chan struct{}, max(or(o.Concurrent, 50), 1)),
+		slots:       make(chan struct{}, max(cmp.Or(o.Concurrent, 50), 1)),
 		keyring:     o.Keyring,
 		logins:      map[string]login{},
 		now:         time.Now,
@@ -146,14 +147,6 @@ func NewClient(o Options) *Client {
 		panic(err)
 	}
 	return c
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // Close drops the idle connections.

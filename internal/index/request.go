@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -264,7 +265,7 @@ func sentence(text []byte, contentType string) string {
 		if json.Unmarshal(text, &problem) != nil {
 			return ""
 		}
-		return printable(or(problem.Detail, problem.Title))
+		return printable(cmp.Or(problem.Detail, problem.Title))
 	case media == "text/plain":
 		line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 		return printable(strings.TrimSpace(line))

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -51,7 +52,7 @@ func newTransport(o *Options, timeout time.Duration, connections int, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	ahead := &ahead{dial: connector(o.Dial, or(o.Connect, min(timeout, 10*time.Second))), made: map[string][]chan dialed{}}
+	ahead := &ahead{dial: connector(o.Dial, cmp.Or(o.Connect, min(timeout, 10*time.Second))), made: map[string][]chan dialed{}}
 	way := func(config *tls.Config) *http.Transport {
 		return &http.Transport{
 			Proxy:                  proxy,
@@ -272,8 +273,8 @@ func proxyFor(setting string) (func(*http.Request) (*url.URL, error), error) {
 		return http.ProxyURL(u), err
 	}
 	env := httpproxy.FromEnvironment()
-	all := or(os.Getenv("all_proxy"), os.Getenv("ALL_PROXY"))
-	env.HTTPProxy, env.HTTPSProxy = or(env.HTTPProxy, all), or(env.HTTPSProxy, all)
+	all := cmp.Or(os.Getenv("all_proxy"), os.Getenv("ALL_PROXY"))
+	env.HTTPProxy, env.HTTPSProxy = cmp.Or(env.HTTPProxy, all), cmp.Or(env.HTTPSProxy, all)
 	for name, value := range map[string]string{"http_proxy": env.HTTPProxy, "https_proxy": env.HTTPSProxy} {
 		if value == "" {
 			continue

@@ -28,6 +28,7 @@ package lease
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -133,8 +134,8 @@ type tally struct {
 // New makes leases whose documents are kept by docs.
 func New(docs Documents, o Options) *Leases {
 	l := &Leases{
-		docs: docs, ttl: or(o.TTL, 30*time.Second), remember: or(o.Remember, 5*time.Minute), poll: or(o.Poll, time.Second),
-		most: or(o.Documents, 8192), sweeper: o.Sweeper, log: o.Log, now: time.Now, wall: time.Now,
+		docs: docs, ttl: cmp.Or(o.TTL, 30*time.Second), remember: cmp.Or(o.Remember, 5*time.Minute), poll: cmp.Or(o.Poll, time.Second),
+		most: cmp.Or(o.Documents, 8192), sweeper: o.Sweeper, log: o.Log, now: time.Now, wall: time.Now,
 		tally: new(tally), sights: make(map[string]*sight),
 	}
 	if l.log == nil {
@@ -161,14 +162,6 @@ func (l *Leases) Apart(group string, docs func() Documents) *Leases {
 		l.apart[group] = a
 	}
 	return a
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // TTL is how long a holder may be silent.

@@ -36,16 +36,21 @@ type Pyproject struct {
 // asked for; a file without [project] may have groups. Limits: 4 MiB,
 // nested at most 100 deep.
 func ReadPyproject(path string) (*Pyproject, error) {
+	b, err := readAtMost(path, maxPyproject+1) // one byte more shows that it is too long
+	if err != nil {
+		return nil, err
+	}
+	return ParsePyproject(b, path)
+}
+
+// readAtMost reads the first limit bytes of a file.
+func readAtMost(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxPyproject+1))
-	if err != nil {
-		return nil, err
-	}
-	return ParsePyproject(b, path)
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // ParsePyproject reads the text of a pyproject.toml; path stands in errors and

@@ -3,8 +3,6 @@ package requirement
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"curdling/internal/lazyregexp"
@@ -16,12 +14,7 @@ var scriptBlock = lazyregexp.New(`(?m)^# /// ([a-zA-Z0-9-]+)\n((?:#(?:| .*)\n)+)
 // ReadScript gives the dependencies that a Python script states in its inline
 // metadata (PEP 723). A script without any is an error. Limit: 4 MiB.
 func ReadScript(path string) ([]Line, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxPyproject+1))
+	b, err := readAtMost(path, maxPyproject+1)
 	if err != nil {
 		return nil, err
 	}
