@@ -200,37 +200,6 @@ func walk(s, t Set, visit func(c cut, inS, inT bool) bool) bool {
 	return false
 }
 
-// Simplify gives a set that agrees with s on the given versions and is written
-// with as few intervals as possible, for messages. An interval that reaches the
-// least or the greatest of several known versions goes on without an end.
-func (s Set) Simplify(known []Version) Set {
-	known = slices.Clone(known)
-	slices.SortFunc(known, Version.Compare)
-	var cuts []cut
-	for i := 0; i < len(known); {
-		first := s.position(known[i].point)
-		if first%2 == 0 {
-			i++
-			continue
-		}
-		begin, last := i, first
-		for i < len(known) && s.Contains(known[i]) {
-			last = s.position(known[i].point)
-			i++
-		}
-		several := known[begin].key != known[i-1].key
-		low := s.cuts[first-1]
-		if several && begin == 0 {
-			low = bottom
-		}
-		cuts = append(cuts, low)
-		if last < len(s.cuts) && (!several || i < len(known)) {
-			cuts = append(cuts, s.cuts[last])
-		}
-	}
-	return Set{cuts}
-}
-
 // String writes the set as specifiers: ">=1.0,<2.0 or ==3.0"; "*" for all,
 // "none" for the empty set. It is for people: an end that no specifier states
 // exactly is written with the nearest one.

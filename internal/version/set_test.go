@@ -1,7 +1,6 @@
 package version
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -96,52 +95,6 @@ func TestSetAlgebra(t *testing.T) {
 			t.Errorf("%v: complement", a)
 		}
 	})
-}
-
-func TestSimplify(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		s, known := sets.Draw(t, "set"), rapid.SliceOfN(versions, 0, 20).Draw(t, "known")
-		simple := s.Simplify(known)
-		runs, inside := 0, false
-		for _, v := range slices.SortedFunc(slices.Values(known), Version.Compare) {
-			if simple.Contains(v) != s.Contains(v) {
-				t.Errorf("%v became %v, which differs on %v", s, simple, v)
-			}
-			if s.Contains(v) && !inside {
-				runs++
-			}
-			inside = s.Contains(v)
-		}
-		if got := (len(simple.cuts) + 1) / 2; got != runs {
-			t.Errorf("%v became %v: %d intervals, want %d", s, simple, got, runs)
-		}
-	})
-}
-
-func TestSimplifyWords(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ set, known, want string }{
-		{">=1.0,!=1.5,<3", "0.9 1.0 2.0 3.0", ">=1.0,<3"},
-		{">=1.0,<3", "1.0 2.0", "*"},
-		{">=1.0,<3", "1.0 2.0 4.0", "<3"},
-		{">=2", "1.0 2.0", ">=2"},
-		{"==2.0", "1.0 2.0 3.0", "==2.0"},
-		{">=9", "1.0", "none"},
-		{"!=2.0", "1.0 2.0 3.0", "!=2.0"},
-	} {
-		s, err := ParseSpecifiers(test.set)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var known []Version
-		for _, text := range strings.Fields(test.known) {
-			known = append(known, MustParse(text))
-		}
-		if got := s.Set().Simplify(known).String(); got != test.want {
-			t.Errorf("%q, known %s: %q, want %q", test.set, test.known, got, test.want)
-		}
-	}
 }
 
 func TestSetString(t *testing.T) {

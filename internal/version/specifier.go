@@ -161,11 +161,6 @@ func (s Specifiers) Equal(t Specifiers) bool {
 // IsEmpty tells whether there is no specifier at all.
 func (s Specifiers) IsEmpty() bool { return len(s.list) == 0 }
 
-// And joins two sets: what both admit.
-func (s Specifiers) And(t Specifiers) Specifiers {
-	return Specifiers{canonical(slices.Concat(s.list, t.list))}
-}
-
 // Contains tells whether v satisfies every specifier. Prereleases are judged
 // by the order alone, as packaging does with prereleases=True. "===" admits
 // whatever equals its version, spelled otherwise or not (1.0.0 for ===1.0, but
