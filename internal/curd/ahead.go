@@ -2,37 +2,90 @@ package curd
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"curdling/internal/dist"
 	"curdling/internal/requirement"
 	"curdling/internal/resolve"
+	"curdling/internal/version"
 )
 
-// prefetch asks ahead of the solver for what it will most likely want next:
-// the pages of what was just required, and the metadata of the first candidate on them.
-func (s *source) prefetch(ctx context.Context, reqs []requirement.Requirement) {
+// maxGuess is up to how many bytes a file is downloaded that only prefetch chose.
+const maxGuess = 32 << 20
+
+// prefetch asks ahead of the solver for what it will most likely want next: the best candidate of each requirement,
+// with the extras that are asked for, and of what that requires in turn. Each level of requirements takes two
+// round trips so, for the page and the metadata, in whatever order the solver goes through them.
+func (s *source) prefetch(ctx context.Context, reqs []requirement.Requirement, extras []dist.Name) {
 	for _, r := range reqs {
-		if ok, err := r.Marker.Holds(s.python.Markers, ""); !ok || err != nil {
+		if !s.needs(r, extras) {
 			continue
 		}
 		s.ahead.Go(func() {
 			want := r.Specifiers.Set()
+			if limit, ok := s.limits[r.Name]; ok {
+				want = want.Intersect(limit)
+			}
 			candidates, err := s.Files(ctx, r.Name, want)
 			if err != nil {
 				return
 			}
-			for _, c := range candidates {
-				if c.Barred == "" && !c.Yanked && want.Contains(c.Version) &&
-					(!c.Version.IsPrerelease() || s.Prereleases || r.Specifiers.NamesPrerelease()) {
-					if c.Kind == dist.Wheel || isInstalled(c.File) { // that of a source may have to be built
-						_, _ = s.describe(ctx, c.File) // the solver will ask again, and hear of an error
-					}
-					return
+			i := slices.IndexFunc(candidates, func(c resolve.Candidate) bool {
+				return c.Barred == "" && !c.Yanked && want.Contains(c.Version) &&
+					(!c.Version.IsPrerelease() || s.Prereleases || r.Specifiers.NamesPrerelease())
+			})
+			if i < 0 || candidates[i].Kind != dist.Wheel && !isInstalled(candidates[i].File) { // that of a source may have to be built
+				return
+			}
+			f := candidates[i].File
+			md, err := s.describe(ctx, f) // the solver will ask again, and hear of an error
+			if err != nil || !md.RequiresPython.Contains(s.python.Version) || !s.foresee(f, r.Extras) {
+				return
+			}
+			if !s.nested && onWeb(f) && f.SHA256 != "" && f.BuildKey == "" && 0 < f.Size && f.Size <= maxGuess {
+				if _, here := s.own.File(f.SHA256); !here {
+					s.fetchAhead(s.background, f)
 				}
+			}
+			if s.nested || !s.NoDeps {
+				s.prefetch(ctx, slices.DeleteFunc(slices.Clone(md.RequiresDist), func(r requirement.Requirement) bool { return r.URL != "" }), r.Extras)
 			}
 		})
 	}
+}
+
+// limit sets limits.
+func (s *source) limit(p resolve.Problem) {
+	s.limits = map[dist.Name]version.Set{}
+	for _, w := range slices.Concat(p.Requirements, p.Constraints) {
+		if !s.needs(w.Requirement, nil) {
+			continue
+		}
+		limit, ok := s.limits[w.Name]
+		if !ok {
+			limit = version.All()
+		}
+		s.limits[w.Name] = limit.Intersect(w.Specifiers.Set())
+	}
+}
+
+// needs tells whether a requirement of a release is in force with some of the release's extras.
+func (s *source) needs(r requirement.Requirement, extras []dist.Name) bool {
+	return slices.ContainsFunc(append([]dist.Name{""}, extras...), func(extra dist.Name) bool {
+		ok, err := r.Marker.Holds(s.python.Markers, string(extra))
+		return ok && err == nil
+	})
+}
+
+// foresee tells whether prefetch comes to what a file requires, with these extras, for the first time.
+func (s *source) foresee(f dist.File, extras []dist.Name) bool {
+	key := f.URL + fmt.Sprint(extras)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := s.foreseen[key]
+	s.foreseen[key] = true
+	return !seen
 }
 
 // Backtracking: after patience versions of one project, the metadata of the

@@ -176,6 +176,9 @@ func installedByName(env install.Env) (map[dist.Name]install.Installed, error) {
 // obtain chooses, and prepares everything that is to be installed; kept is what stays of what is needed.
 func (s *session) obtain(ctx context.Context, env install.Env, there map[dist.Name]install.Installed) (all []prepared, kept []dist.Name, err error) {
 	defer s.warnOfLeftOut()
+	if !s.DryRun {
+		s.guess.start()
+	}
 	for {
 		stays := there
 		if s.Force {
@@ -260,7 +263,8 @@ func (s *source) solve(ctx context.Context, p resolve.Problem) (*resolve.Solutio
 		s.asked[r.Name] = true
 	}
 	s.askPlans(p)
-	s.prefetch(ctx, reqs)
+	s.limit(p)
+	s.prefetch(ctx, reqs, nil)
 	solution, err := resolve.Solve(ctx, p, s)
 	if err != nil {
 		return nil, err

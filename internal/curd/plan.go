@@ -102,7 +102,7 @@ func (n *planning) ask(ctx context.Context, p *place, done func()) {
 	p.follows.Store(true)
 	done()
 	s.log("resolve").Debug("planned", "at", p.shown, "projects", len(plan.Projects), "unknown", len(plan.Unknown), "files", len(plan.Chosen))
-	if p == s.caches[0] && !s.DryRun {
+	if p == s.caches[0] {
 		s.speculate(ctx, p, plan.Chosen)
 	}
 	p.client.KeepPlan(p.root, plan)
@@ -127,12 +127,12 @@ func (s *session) forgetPlans() (forgot bool) {
 // speculation is the downloads of what nobody chose yet.
 type speculation struct {
 	mu     sync.Mutex
-	over   bool
+	open   bool
+	room   int64                         // bytes
 	cancel map[string]context.CancelFunc // by key of the file
 }
 
-// speculate downloads what a cache server chose, the largest file first. It does so as if nobody had: what fails, those who choose the file try
-// again.
+// speculate downloads what a cache server chose, the largest file first.
 func (s *source) speculate(ctx context.Context, p *place, chosen []string) {
 	var files []dist.File
 	for _, name := range chosen {
@@ -158,39 +158,43 @@ func (s *source) speculate(ctx context.Context, p *place, chosen []string) {
 		}
 	}
 	slices.SortStableFunc(files, func(a, b dist.File) int { return cmp.Compare(b.Size, a.Size) })
-	room := int64(maxSpeculation)
 	for _, f := range files {
-		if f.Size > room {
-			continue
-		}
-		room -= f.Size
-		ctx, cancel := context.WithCancel(ctx)
-		if !s.guess.begin(key(f), cancel) {
-			cancel()
-			return
-		}
-		s.running.Go(func() {
-			defer cancel()
-			var err error
-			if s.takesTarball(&prepared{choice: resolve.Choice{File: f}}) {
-				_, err = s.tarballs.get(ctx, f.Tarball.SHA256, func() (unpacked, error) {
-					u, err := s.unpackTarball(ctx, f)
-					return u, asIfNobodyTried(err)
-				})
-			} else {
-				_, err = s.files.get(ctx, key(f), func() (held, error) {
-					h, err := s.download(ctx, f)
-					return h, asIfNobodyTried(err)
-				})
-			}
-			if err != nil {
-				s.log("fetch").Debug("a file that was planned did not come", "file", f.Filename, "err", err)
-			}
-		})
+		s.fetchAhead(ctx, f)
 	}
 }
 
-// asIfNobodyTried has those who want the same try for themselves.
+// fetchAhead downloads a file that nobody chose yet, and unpacks it. What is more than may be under way so waits until it is chosen.
+func (s *source) fetchAhead(ctx context.Context, f dist.File) {
+	ctx, cancel := context.WithCancel(ctx)
+	if !s.guess.begin(key(f), f.Size, cancel) {
+		cancel()
+		return
+	}
+	s.running.Go(func() {
+		defer cancel()
+		var err error
+		if s.takesTarball(&prepared{choice: resolve.Choice{File: f}}) {
+			_, err = s.tarballs.get(ctx, f.Tarball.SHA256, func() (unpacked, error) {
+				u, err := s.unpackTarball(ctx, f)
+				return u, asIfNobodyTried(err)
+			})
+		} else {
+			var h held
+			h, err = s.files.get(ctx, key(f), func() (held, error) {
+				h, err := s.download(ctx, f)
+				return h, asIfNobodyTried(err)
+			})
+			if err == nil {
+				_, err = s.tree(ctx, h.sha256)
+			}
+		}
+		if err != nil {
+			s.log("fetch").Debug("a file that may be needed did not come", "file", f.Filename, "err", err)
+		}
+	})
+}
+
+// asIfNobodyTried has those who want the same, and chose it, try for themselves.
 func asIfNobodyTried(err error) error {
 	if err != nil {
 		err = fmt.Errorf("%w: %w", context.Canceled, err)
@@ -198,16 +202,21 @@ func asIfNobodyTried(err error) error {
 	return err
 }
 
-// begin notes a download, unless it is too late.
-func (g *speculation) begin(key string, cancel context.CancelFunc) bool {
+// start allows downloads until end. Who only wants to know what would be chosen has none.
+func (g *speculation) start() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.over {
+	g.open, g.room, g.cancel = true, maxSpeculation, map[string]context.CancelFunc{}
+}
+
+// begin notes a download, unless it was begun, is too large, or it is too late for it.
+func (g *speculation) begin(key string, size int64, cancel context.CancelFunc) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.open || size > g.room || g.cancel[key] != nil {
 		return false
 	}
-	if g.cancel == nil {
-		g.cancel = map[string]context.CancelFunc{}
-	}
+	g.room -= size
 	g.cancel[key] = cancel
 	return true
 }
@@ -216,7 +225,7 @@ func (g *speculation) begin(key string, cancel context.CancelFunc) bool {
 func (g *speculation) end(chosen []prepared) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.over = true
+	g.open = false
 	for _, p := range chosen {
 		delete(g.cancel, key(p.choice.File))
 	}

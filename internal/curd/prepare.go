@@ -17,6 +17,7 @@ import (
 	"curdling/internal/metadata"
 	"curdling/internal/requirement"
 	"curdling/internal/resolve"
+	"curdling/internal/wheel"
 )
 
 // prepared is one distribution of which all is there to install it.
@@ -108,14 +109,12 @@ func (s *source) prepareOne(ctx context.Context, p *prepared) error {
 	if err != nil {
 		return err
 	}
-	s.unpacks <- struct{}{}
-	defer func() { <-s.unpacks }()
 	if !s.nested {
 		s.Notify(Event{Phase: Unpacking, Kind: Begin, Name: p.name})
 		defer s.Notify(Event{Phase: Unpacking, Kind: End, Name: p.name})
 	}
 	if !unpacked {
-		if p.item.Tree, err = s.own.Tree(ctx, p.file.sha256); err != nil {
+		if p.item.Tree, err = s.tree(ctx, p.file.sha256); err != nil {
 			return err
 		}
 	}
@@ -124,9 +123,24 @@ func (s *source) prepareOne(ctx context.Context, p *prepared) error {
 		p.item.DirectURL = p.direct.Encode()
 	}
 	if s.compiler != nil && !s.nested {
+		s.unpacks <- struct{}{}
+		defer func() { <-s.unpacks }()
 		p.item.Bytecode, err = s.own.Bytecode(ctx, p.item.Tree, s.python, s.compiler.Compile)
 	}
 	return err
+}
+
+// tree gives the tree of a wheel in the own cache, unpacked by as many at once as there are processors.
+func (s *session) tree(ctx context.Context, sha256 string) (wheel.Tree, error) {
+	return s.trees.get(ctx, sha256, func() (wheel.Tree, error) {
+		select {
+		case s.unpacks <- struct{}{}:
+			defer func() { <-s.unpacks }()
+			return s.own.Tree(ctx, sha256)
+		case <-ctx.Done():
+			return wheel.Tree{}, ctx.Err()
+		}
+	})
 }
 
 // obtainWheel fetches what was chosen, and builds it where it is a source.

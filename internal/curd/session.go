@@ -27,6 +27,7 @@ import (
 	"curdling/internal/install"
 	"curdling/internal/metadata"
 	"curdling/internal/python"
+	"curdling/internal/wheel"
 )
 
 // session is what the solves, fetches and builds of one run share.
@@ -42,6 +43,7 @@ type session struct {
 	metadata memo[string, *metadata.Metadata] // by sha256 or URL of the file
 	files    memo[string, held]               // likewise
 	tarballs memo[string, unpacked]           // by sha256 of the tarball
+	trees    memo[string, wheel.Tree]         // by sha256 of the wheel
 	builds   memo[string, curds.Build]        // by sha256 of the source and key
 	urls     memo[string, direct]             // by URL of a requirement
 	links    memo[string, *index.Links]       // by folder or page of --find-links

@@ -32,6 +32,7 @@ type source struct {
 	installed map[dist.Name]install.Installed // what may stay; nil: nothing
 	nested    bool                            // the solve is for a build's requirements
 	asked     map[dist.Name]bool              // by the user
+	limits    map[dist.Name]version.Set       // what requirements and constraints of the user leave, set before the solve
 	decided   func() record.Decides           // what decides of builds for this interpreter, but for source and settings
 
 	mu       sync.Mutex
@@ -39,6 +40,7 @@ type source struct {
 	direct   map[dist.Name]direct // what was required by a URL
 	statuses map[dist.Name]string // of projects that are archived or deprecated
 	ahead    sync.WaitGroup       // prefetches under way
+	foreseen map[string]bool      // files, with extras, of whose requirements prefetch thought
 }
 
 // project is what is known so far of one project.
@@ -70,6 +72,7 @@ func (s *session) newSource(py *python.Interpreter, installed map[dist.Name]inst
 		direct:    map[dist.Name]direct{},
 		statuses:  map[dist.Name]string{},
 		asked:     map[dist.Name]bool{},
+		foreseen:  map[string]bool{},
 		decided:   sync.OnceValue(func() record.Decides { return decides("", py, nil, s.variables()) }),
 	}
 }
@@ -339,7 +342,7 @@ func (s *source) Requires(ctx context.Context, f dist.File) ([]requirement.Requi
 	if _, err := s.pinURLs(ctx, md.RequiresDist); err != nil {
 		return nil, err
 	}
-	s.prefetch(ctx, md.RequiresDist)
+	s.prefetch(ctx, md.RequiresDist, nil)
 	s.lookAhead(ctx, f)
 	return md.RequiresDist, nil
 }

@@ -11,8 +11,11 @@ import (
 	"io"
 )
 
-// ErrCorrupt is input that is not DEFLATE.
-var ErrCorrupt = errors.New("is not compressed as it should be (DEFLATE)")
+// ErrCorrupt is input that is not DEFLATE, ErrMore what is followed by something else.
+var (
+	ErrCorrupt = errors.New("is not compressed as it should be (DEFLATE)")
+	ErrMore    = errors.New("goes on behind the end of what is compressed (DEFLATE)")
+)
 
 const (
 	window = 32 << 10 // how far back a distance leads
@@ -47,7 +50,7 @@ type Decoder struct {
 	out  [outSize + writes]byte
 }
 
-// Decode writes to w what all that r has unpacks to, and ends with the first error of r, of w, or [ErrCorrupt].
+// Decode writes to w what all that r has unpacks to, and ends with the first error of r, of w, [ErrCorrupt] or [ErrMore].
 func (d *Decoder) Decode(w io.Writer, r io.Reader) error {
 	d.r, d.w, d.err = r, w, nil
 	d.bits, d.n, d.pos, d.end, d.eof, d.done, d.kept = 0, 0, 0, 0, false, 0, 0
@@ -78,7 +81,7 @@ func (d *Decoder) Decode(w io.Writer, r io.Reader) error {
 		d.fill()
 	}
 	if d.flush(); d.err == nil && d.pos != d.end {
-		return ErrCorrupt
+		return ErrMore
 	}
 	return d.err
 }

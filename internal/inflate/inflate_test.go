@@ -80,7 +80,7 @@ func TestDecode(t *testing.T) {
 				"followed by one": append(bytes.Clone(packed), 0),
 				"followed much":   append(bytes.Clone(packed), make([]byte, 2*inSize)...),
 			} {
-				if _, err := unpack(&d, wrong); !errors.Is(err, ErrCorrupt) {
+				if _, err := unpack(&d, wrong); !errors.Is(err, ErrCorrupt) && (what == "cut" || !errors.Is(err, ErrMore)) {
 					t.Errorf("%s, level %d, %s: %v", name, level, what, err)
 				}
 			}

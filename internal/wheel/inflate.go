@@ -31,9 +31,9 @@ func (x *inflater) copy(w io.Writer, r io.ReaderAt, m *member) (err error) {
 		_, err = io.Copy(&x.out, &x.in)
 	}
 	switch {
-	case err != nil:
+	case err != nil && !errors.Is(err, inflate.ErrMore):
 		return err
-	case x.out.left != 0:
+	case err != nil || x.out.left != 0:
 		return errors.New("does not unpack to the size that the central directory says")
 	case x.out.crc != m.crc:
 		return errors.New("checksum does not match")
