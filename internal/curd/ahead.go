@@ -35,15 +35,22 @@ func (s *source) prefetch(ctx context.Context, reqs []requirement.Requirement, e
 				return c.Barred == "" && !c.Yanked && want.Contains(c.Version) &&
 					(!c.Version.IsPrerelease() || s.Prereleases || r.Specifiers.NamesPrerelease())
 			})
-			if i < 0 || candidates[i].Kind != dist.Wheel && !isInstalled(candidates[i].File) { // that of a source may have to be built
+			if i < 0 {
 				return
 			}
 			f := candidates[i].File
+			_, pinned := r.Specifiers.Pinned()
+			if f.Kind == dist.Sdist && !pinned && !s.pinned[r.Name] { // it may have to be run, for a version that is not taken
+				return
+			}
 			md, err := s.describe(ctx, f) // the solver will ask again, and hear of an error
 			if err != nil || !md.RequiresPython.Contains(s.python.Version) || !s.foresee(f, r.Extras) {
 				return
 			}
-			if !s.nested && onWeb(f) && f.SHA256 != "" && f.BuildKey == "" && 0 < f.Size && f.Size <= maxGuess {
+			if f.Kind == dist.Sdist && s.eager && !s.nested && s.pinned[f.Name] && s.asked[f.Name] {
+				s.buildAhead(f)
+			}
+			if !s.nested && f.Kind == dist.Wheel && onWeb(f) && f.SHA256 != "" && f.BuildKey == "" && 0 < f.Size && f.Size <= maxGuess {
 				if _, here := s.own.File(f.SHA256); !here {
 					s.fetchAhead(s.background, f)
 				}
@@ -57,7 +64,7 @@ func (s *source) prefetch(ctx context.Context, reqs []requirement.Requirement, e
 
 // limit sets limits.
 func (s *source) limit(p resolve.Problem) {
-	s.limits = map[dist.Name]version.Set{}
+	s.limits, s.pinned = map[dist.Name]version.Set{}, map[dist.Name]bool{}
 	for _, w := range slices.Concat(p.Requirements, p.Constraints) {
 		if !s.needs(w.Requirement, nil) {
 			continue
@@ -67,6 +74,9 @@ func (s *source) limit(p resolve.Problem) {
 			limit = version.All()
 		}
 		s.limits[w.Name] = limit.Intersect(w.Specifiers.Set())
+		if _, pins := w.Specifiers.Pinned(); pins {
+			s.pinned[w.Name] = true
+		}
 	}
 }
 
@@ -86,6 +96,16 @@ func (s *source) foresee(f dist.File, extras []dist.Name) bool {
 	seen := s.foreseen[key]
 	s.foreseen[key] = true
 	return !seen
+}
+
+// buildAhead begins to build a source that will be needed. Whoever prepares it hears what comes of it. Where
+// its hash is yet to be held against those that it must have, nothing of it is run.
+func (s *source) buildAhead(f dist.File) {
+	p := &prepared{choice: resolve.Choice{File: f}}
+	if f.SHA256 == "" || s.hasOtherHashes(p) {
+		return
+	}
+	s.running.Go(func() { _, _ = s.built(s.background, s.sdistRecipe(f, held{sha256: f.SHA256}, s.python)) })
 }
 
 // Backtracking: after patience versions of one project, the metadata of the

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"curdling/internal/record"
 	"curdling/internal/requirement"
 	"curdling/internal/resolve"
+	"curdling/internal/sdist"
 	"curdling/internal/version"
 )
 
@@ -88,9 +90,12 @@ func (s *session) settings(of string) map[string][]string {
 	return s.ConfigSettings
 }
 
-// remembered finds what this machine built of the same before. What was built without isolation
-// depends on more than the recipe.
+// remembered finds what this run or, on this machine, one before it built of the same. What was built without
+// isolation depends on more than the recipe.
 func (s *session) remembered(r *recipe) (curds.Build, bool) {
+	if b, ok := s.builds.peek(r.id()); ok {
+		return b, true
+	}
 	if s.NoBuildIsolation {
 		return curds.Build{}, false
 	}
@@ -152,7 +157,7 @@ func (s *session) preparedMetadata(ctx context.Context, r *recipe) (md *metadata
 	}
 	var text []byte
 	var kept curds.Build
-	err = s.work(ctx, r, turn, func(b *build.Builder, src build.Source, out string, used *used) error {
+	err = s.work(ctx, &s.preparers, r, turn, func(b *build.Builder, src build.Source, out string, used *used) error {
 		var result *build.Result
 		md, text, result, err = b.Metadata(ctx, src, out)
 		if err == nil && result != nil {
@@ -169,7 +174,7 @@ func (s *session) preparedMetadata(ctx context.Context, r *recipe) (md *metadata
 }
 
 func (s *session) build(ctx context.Context, r *recipe, t *leased) (kept curds.Build, err error) {
-	err = s.work(ctx, r, t, func(b *build.Builder, src build.Source, out string, used *used) error {
+	err = s.work(ctx, &s.builders, r, t, func(b *build.Builder, src build.Source, out string, used *used) error {
 		result, err := b.Wheel(ctx, src, out)
 		if err != nil {
 			return err
@@ -180,14 +185,8 @@ func (s *session) build(ctx context.Context, r *recipe, t *leased) (kept curds.B
 	return kept, err
 }
 
-// work hands a builder to a build, the source and a folder for the wheel, once fewer builds than cores are at work.
-func (s *session) work(ctx context.Context, r *recipe, t *leased, do func(b *build.Builder, src build.Source, out string, used *used) error) error {
-	if err := s.startWork(ctx); err != nil {
-		return err
-	}
-	defer s.endWork()
-	s.Notify(Event{Phase: Building, Kind: Begin, Name: r.name})
-	defer s.Notify(Event{Phase: Building, Kind: End, Name: r.name})
+// work hands a builder to a build, the source and a folder for the wheel, once it is its turn.
+func (s *session) work(ctx context.Context, q *queue, r *recipe, t *leased, do func(b *build.Builder, src build.Source, out string, used *used) error) error {
 	out, err := os.MkdirTemp(s.own.Temp(), "wheel-")
 	if err != nil {
 		return fmt.Errorf("own cache: %w", err)
@@ -197,10 +196,19 @@ func (s *session) work(ctx context.Context, r *recipe, t *leased, do func(b *bui
 	if err != nil {
 		return err
 	}
+	if err := q.enter(ctx, effort(src)); err != nil {
+		return err
+	}
+	defer q.leave()
+	s.Notify(Event{Phase: Building, Kind: Begin, Name: r.name})
+	defer s.Notify(Event{Phase: Building, Kind: End, Name: r.name})
 	used := &used{bytes: fileSize(src.Archive)}
 	b := &build.Builder{
 		Python: r.python,
 		Provision: func(ctx context.Context, reqs []requirement.Requirement, env *python.Interpreter) error {
+			// It does not count as work meanwhile, since it may have to wait for another build, and goes on before others begin.
+			q.leave()
+			defer func() { _ = q.enter(context.WithoutCancel(ctx), math.MaxInt64) }()
 			return s.provision(ctx, r, reqs, env, used)
 		},
 		Temp:           s.own.Temp(),
@@ -244,23 +252,18 @@ func (s *session) keepBuild(ctx context.Context, r *recipe, result *build.Result
 	return b, s.own.AddBuild(b)
 }
 
-// startWork waits until fewer builds than cores are at work.
-func (s *session) startWork(ctx context.Context) error {
-	select {
-	case s.building <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// effort is how long a build is expected to take, see [sdist.Effort]; that of a folder is not known.
+func effort(src build.Source) int64 {
+	f, err := os.Open(src.Archive)
+	if err != nil {
+		return 0
 	}
+	defer f.Close()
+	return sdist.Effort(f, src.Archive)
 }
 
-func (s *session) endWork() { <-s.building }
-
-// provision puts what a build requires into its environment; see build.Provision. The
-// build does not count as work meanwhile: it may have to wait for another one.
+// provision puts what a build requires into its environment; see build.Provision.
 func (s *session) provision(ctx context.Context, r *recipe, reqs []requirement.Requirement, env *python.Interpreter, used *used) error {
-	s.endWork()
-	defer func() { s.building <- struct{}{} }()
 	there, err := installedByName(install.Env{Python: env})
 	if err != nil {
 		return err

@@ -253,7 +253,7 @@ func (s *source) builtFolder(ctx context.Context, dir, at, subdirectory string) 
 	r := &recipe{name: filepath.Base(dir), ours: true, python: s.python, settings: s.settings(at), lay: func(context.Context, string) (build.Source, error) {
 		return build.Source{Dir: dir, Subdirectory: subdirectory}, nil
 	}}
-	err = s.work(ctx, r, nil, func(b *build.Builder, src build.Source, out string, used *used) error {
+	err = s.work(ctx, &s.builders, r, nil, func(b *build.Builder, src build.Source, out string, used *used) error {
 		hook := b.Wheel
 		if s.Editable[at] {
 			hook = b.Editable

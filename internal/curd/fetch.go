@@ -207,9 +207,6 @@ func (s *session) siblingMetadata(ctx context.Context, f dist.File, py *python.I
 	if _, built := s.remembered(r); built {
 		return nil, nil
 	}
-	if _, built := s.builds.peek(r.id()); built {
-		return nil, nil
-	}
 	md, err := s.wheelMetadata(ctx, wheel.(dist.File))
 	if err != nil && ctx.Err() == nil {
 		return nil, nil //nolint:nilerr // the source itself will tell
@@ -232,12 +229,12 @@ func staticMetadata(path string) (*metadata.Metadata, error) {
 }
 
 // static tells whether PKG-INFO promises what any wheel of the source will
-// require: from metadata version 2.2 on, for fields that are not dynamic (PEP 643).
+// require: from metadata version 2.2 on, where Requires-Dist is not dynamic (PEP 643).
+// setuptools calls Requires-Python dynamic wherever a setup.py states it; a wheel
+// that says something else in the end is found out by checkBuilt.
 func static(md *metadata.Metadata) bool {
 	v, err := version.Parse(md.MetadataVersion)
-	return err == nil && v.Compare(version.MustParse("2.2")) >= 0 &&
-		!slices.Contains(md.Dynamic, "requires-dist") && !slices.Contains(md.Dynamic, "provides-extra") &&
-		!slices.Contains(md.Dynamic, "requires-python")
+	return err == nil && v.Compare(version.MustParse("2.2")) >= 0 && !slices.Contains(md.Dynamic, "requires-dist")
 }
 
 // algorithms of the hashes that users may give. The weak ones come in URLs alone, for old pages.

@@ -184,7 +184,7 @@ func (s *source) obtainWheel(ctx context.Context, p *prepared) error {
 	if !ok {
 		return fmt.Errorf("own cache: %s is gone", b.Filename)
 	}
-	if err := s.checkSibling(f, b); err != nil {
+	if err := s.checkBuilt(f, r, b); err != nil {
 		return err
 	}
 	p.file, p.name = held{path: path, sha256: b.Wheel}, b.Filename
@@ -239,23 +239,29 @@ func sameRequires(a, b *metadata.Metadata) bool {
 	})
 }
 
-// checkSibling holds a built wheel against that for other machines by whose metadata it was chosen.
-func (s *source) checkSibling(f dist.File, b curds.Build) error {
-	wheel, ok := s.siblings.Load(f.URL)
-	if !ok {
-		return nil
+// checkBuilt holds a built wheel against the metadata by which its source was chosen: that of the source, or of a
+// wheel for other machines. Where the wheel says something else, the next solve hears it.
+func (s *source) checkBuilt(f dist.File, r *recipe, b curds.Build) error {
+	promises := r.id()
+	if wheel, ok := s.siblings.Load(f.URL); ok {
+		promises = key(wheel.(dist.File))
 	}
-	promised, known := s.metadata.peek(key(wheel.(dist.File)))
+	promised, known := s.metadata.peek(promises)
 	if !known {
 		return nil
 	}
 	md, err := s.own.Metadata(b.Wheel)
-	if err != nil {
+	var wrong *metadata.FieldError
+	if err != nil && !errors.As(err, &wrong) {
 		return err
 	}
 	s.siblings.Delete(f.URL)
-	if !sameRequires(md, promised) {
-		return fmt.Errorf("%w: %s requires something else here than on other machines", errAgain, b.Filename)
+	s.metadata.forget(func(key string) bool { return key == r.id() })
+	switch {
+	case wrong != nil || !sameRequires(md, promised):
+		return fmt.Errorf("%w: %s requires something else than was said of it", errAgain, b.Filename)
+	case !md.RequiresPython.Contains(s.python.Version):
+		return fmt.Errorf("%w: %s needs Python %s", errAgain, b.Filename, md.RequiresPython)
 	}
 	return nil
 }

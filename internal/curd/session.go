@@ -70,8 +70,9 @@ type session struct {
 
 	variables func() map[string]string // of the environment that count for builds
 
-	building chan struct{} // a token for each build under way
-	unpacks  chan struct{} // likewise
+	builders  queue         // as many as there are processors build,
+	preparers queue         // and as many prepare metadata: the solve waits for them, and they are soon done
+	unpacks   chan struct{} // a token for each under way
 
 	wheels        bool                // wheels themselves are asked for: their trees alone will not do
 	tarballMemory *semaphore.Weighted // for bytes
@@ -133,7 +134,8 @@ func newSession(ctx context.Context, o Options) (*session, error) {
 		host:      fit.ThisHost(),
 		done:      done,
 		variables: sync.OnceValue(func() map[string]string { return build.Counted(nil) }),
-		building:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		builders:  queue{free: runtime.GOMAXPROCS(0)},
+		preparers: queue{free: runtime.GOMAXPROCS(0)},
 		unpacks:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 
 		tarballMemory: semaphore.NewWeighted(tarballMemory), streams: semaphore.NewWeighted(streams),

@@ -29,6 +29,9 @@ func FuzzArchive(f *testing.F) {
 		if m, err := Metadata(bytes.NewReader(archive), name); m != nil && err != nil && !errors.As(err, &field) {
 			t.Errorf("metadata, and %v", err)
 		}
+		if n := Effort(bytes.NewReader(archive), name); n < 0 {
+			t.Errorf("an effort of %d", n)
+		}
 	})
 }
 
