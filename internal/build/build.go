@@ -51,6 +51,8 @@ type Source struct {
 	// Subdirectory of the source that holds the project, slash-separated; "": its top.
 	Subdirectory string
 	SHA256       string // of Archive, in lower-case hex; checked, unless it is ""
+	// Prepared goes on where Metadata of the same source ended, which is used up by that; nil: the build begins anew.
+	Prepared *Prepared
 }
 
 // String is "docopt 0.6.2", or as much as is known.
@@ -90,7 +92,7 @@ type Result struct {
 	SHA256        string // of the wheel, in lower-case hex
 	Size          int64  // bytes
 	LogPath       string // "" without LogDir
-	Seconds       float64
+	Seconds       float64                   // of work on it
 	Backend       string                    // "setuptools.build_meta"
 	BuildRequires []requirement.Requirement // what pyproject.toml and the backend asked for and counts here
 }
@@ -115,37 +117,79 @@ func (b *Builder) build(ctx context.Context, src Source, outDir, kind string) (r
 	return r, err
 }
 
-// Metadata asks the backend what the wheel's metadata will be, which text is as it was written. Where the
-// backend cannot tell, the wheel is built for it: then there is no text, the result is not nil,
-// and the wheel lies in outDir. With a *metadata.FieldError comes what could be read.
-func (b *Builder) Metadata(ctx context.Context, src Source, outDir string) (m *metadata.Metadata, text []byte, r *Result, err error) {
-	err = b.run(ctx, src, "wheel", func(ctx context.Context, j *job) error {
-		m, text, err = j.prepareMetadata(ctx)
-		if m != nil || err != nil {
+// Prepared is what a backend said of a wheel that it will build, and what is ready to build it.
+type Prepared struct {
+	Metadata *metadata.Metadata
+	Text     []byte // Metadata as it was written; nil where the backend cannot tell
+	// Built is the wheel that was built since the backend cannot tell; else nil.
+	Built *Result
+
+	job *job // nil: nothing is left of it
+}
+
+// Close deletes what a build would go on with. It is well on nil, and where nothing is left.
+func (p *Prepared) Close() {
+	if j := p.takeJob(); j != nil {
+		j.close()
+	}
+}
+
+func (p *Prepared) takeJob() (j *job) {
+	if p != nil {
+		j, p.job = p.job, nil
+	}
+	return j
+}
+
+// Metadata asks the backend what the wheel's metadata will be. The build may go on from there, with what is
+// returned as the source's Prepared; who does not want it must Close that. Where the
+// backend cannot tell, the wheel is built for it, and lies in outDir. With a *metadata.FieldError comes what could be read.
+func (b *Builder) Metadata(ctx context.Context, src Source, outDir string) (*Prepared, error) {
+	p := &Prepared{}
+	err := b.run(ctx, src, "wheel", func(ctx context.Context, j *job) (err error) {
+		p.Metadata, p.Text, err = j.prepareMetadata(ctx)
+		switch {
+		case err != nil:
+			return err
+		case p.Metadata != nil:
+			j.kept, p.job = true, j
+			j.worked += time.Since(j.began)
+			return nil
+		}
+		if p.Built, err = j.build(ctx, outDir); err != nil {
 			return err
 		}
-		if r, err = j.build(ctx, outDir); err != nil {
-			return err
-		}
-		m = r.Wheel.Metadata
+		p.Metadata = p.Built.Wheel.Metadata
 		return nil
 	})
-	return m, text, r, err
+	return p, err
 }
 
 // run makes the source ready to build, and does action.
 func (b *Builder) run(ctx context.Context, src Source, kind string, action func(context.Context, *job) error) (err error) {
+	defer src.Prepared.Close()
 	ctx, err = Enter(ctx, src)
 	if err != nil {
 		return err
 	}
-	j := &job{Builder: b, src: src, kind: kind, began: time.Now()}
+	j := src.Prepared.takeJob()
+	begun := j != nil
+	if !begun {
+		j = &job{src: src, kind: kind}
+	}
+	j.Builder, j.kept, j.began = b, false, time.Now()
 	defer func() {
-		j.close()
+		if !j.kept {
+			j.close()
+		}
 		if err != nil {
 			err = j.fail(ctx, err)
 		}
 	}()
+	if begun {
+		j.follow()
+		return action(ctx, j)
+	}
 	if err := j.open(); err != nil {
 		return err
 	}
@@ -187,12 +231,17 @@ func (j *job) open() (err error) {
 	j.log = &buildLog{file: f}
 	if j.LogDir != "" {
 		j.logPath = f.Name()
-		if j.Follow != nil {
-			j.Follow(j.logPath)
-		}
+		j.follow()
 	}
 	fmt.Fprintf(j.log, "building %s\n", j.src)
 	return nil
+}
+
+// follow tells who follows the log.
+func (j *job) follow() {
+	if j.logPath != "" && j.Follow != nil {
+		j.Follow(j.logPath)
+	}
 }
 
 // close deletes what the build leaves behind. It is well on a job that was never opened.

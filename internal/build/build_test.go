@@ -278,7 +278,9 @@ def prepare_metadata_for_build_wheel(directory, config_settings=None):
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b, out := newBuilder(t), t.TempDir()
-			m, _, r, err := b.Metadata(t.Context(), source(writeTree(t, project(test.more))), out)
+			src := source(writeTree(t, project(test.more)))
+			p, err := b.Metadata(t.Context(), src, out)
+			m, r := p.Metadata, p.Built
 			var field *metadata.FieldError
 			if test.field {
 				if !errors.As(err, &field) || m == nil {
@@ -295,7 +297,71 @@ def prepare_metadata_for_build_wheel(directory, config_settings=None):
 			if (r != nil) != test.built || len(names(t, out)) > 0 != test.built {
 				t.Errorf("result %v, in the folder %v", r, names(t, out))
 			}
+			if src.Prepared = p; r != nil {
+				return
+			}
+			if _, err := b.Wheel(t.Context(), src, out); err != nil || len(names(t, out)) == 0 {
+				t.Error(err)
+			}
 		})
+	}
+}
+
+// A build that goes on where its metadata was prepared finds the source and the environment as they were left, and the
+// metadata that was prepared; it leaves nothing, however it ends.
+func TestPrepared(t *testing.T) {
+	t.Parallel()
+	prepare := `
+def get_requires_for_build_wheel(config_settings=None):
+    with open("asked", "a") as f:
+        f.write("x")
+    return []
+
+def prepare_metadata_for_build_wheel(directory, config_settings=None):
+    os.mkdir(os.path.join(directory, "pkg-1.0.dist-info"))
+    with open(os.path.join(directory, "pkg-1.0.dist-info", "METADATA"), "w") as f:
+        f.write(metadata())
+    return "pkg-1.0.dist-info"
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    print("asked", len(open("asked").read()), "prepared", bool(metadata_directory) and open(os.path.join(metadata_directory, "METADATA")).read() == metadata())
+    return wheel(directory)
+`
+	var followed []string
+	b := newBuilder(t)
+	b.Follow = func(log string) { followed = append(followed, log) }
+	b.LogDir = t.TempDir()
+	src := source(writeTree(t, project(prepare)))
+	prepared := func() *Prepared {
+		p, err := b.Metadata(t.Context(), src, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := prepared()
+	p.Close()
+	p.Close()
+	src.Prepared = p // of which nothing is left
+	for _, want := range []string{"asked 1 prepared False", "asked 1 prepared True"} {
+		r, err := b.Wheel(t.Context(), src, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := readLog(t, r.LogPath); !strings.Contains(text, want) || r.LogPath != followed[len(followed)-1] {
+			t.Errorf("followed %v; the log, without %q:\n%s", followed, want, text)
+		}
+		src.Prepared = prepared()
+	}
+	src.Prepared.Close()
+	src.Prepared = prepared()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Wheel(ctx, src, t.TempDir()); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if left := names(t, b.Temp); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

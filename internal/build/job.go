@@ -29,6 +29,9 @@ type job struct {
 	src   Source
 	kind  string // "wheel" or "editable": the family of hooks
 	began time.Time
+	// worked is how long it was at work before; kept says that it will be again, and so is not to be closed.
+	worked time.Duration
+	kept   bool
 	step  string // what it is at, for errors
 
 	work     string // the folder that is deleted in the end
@@ -38,6 +41,7 @@ type job struct {
 	system   buildSystem
 	env      *python.Interpreter
 	requires []requirement.Requirement
+	info     any // path of the .dist-info that the backend prepared, nil: it did not
 }
 
 // at begins a step that users see.
@@ -177,6 +181,7 @@ func (j *job) prepareMetadata(ctx context.Context) (m *metadata.Metadata, text [
 	if m, err = metadata.Parse(text); m == nil {
 		return nil, nil, err
 	}
+	j.info = filepath.Join(dir, name)
 	return m, text, errors.Join(err, j.checkIdentity(m))
 }
 
@@ -188,7 +193,7 @@ func (j *job) build(ctx context.Context, outDir string) (*Result, error) {
 		return nil, err
 	}
 	var name string
-	if err := j.hook(ctx, "build_"+j.kind, &name, dir, j.settings(), nil); err != nil {
+	if err := j.hook(ctx, "build_"+j.kind, &name, dir, j.settings(), j.info); err != nil {
 		return nil, err
 	}
 	j.step = checking
@@ -214,7 +219,7 @@ func (j *job) build(ctx context.Context, outDir string) (*Result, error) {
 	if r.SHA256, r.Size, err = publish(f, r.Path); err != nil {
 		return nil, err
 	}
-	r.Seconds = time.Since(j.began).Seconds()
+	r.Seconds = (j.worked + time.Since(j.began)).Seconds()
 	return r, nil
 }
 

@@ -158,10 +158,17 @@ func (s *session) preparedMetadata(ctx context.Context, r *recipe) (md *metadata
 	var text []byte
 	var kept curds.Build
 	err = s.work(ctx, &s.preparers, r, turn, func(b *build.Builder, src build.Source, out string, used *used) error {
-		var result *build.Result
-		md, text, result, err = b.Metadata(ctx, src, out)
-		if err == nil && result != nil {
-			kept, err = s.keepBuild(ctx, r, result, used)
+		p, err := b.Metadata(ctx, src, out)
+		md, text = p.Metadata, p.Text
+		switch {
+		case err != nil:
+		case p.Built != nil:
+			kept, err = s.keepBuild(ctx, r, p.Built, used)
+		case s.eager:
+			src.Prepared = p
+			s.begun.put(r, src, used)
+		default:
+			p.Close()
 		}
 		return err
 	})
@@ -192,23 +199,28 @@ func (s *session) work(ctx context.Context, q *queue, r *recipe, t *leased, do f
 		return fmt.Errorf("own cache: %w", err)
 	}
 	defer os.RemoveAll(out)
-	src, err := r.lay(ctx, filepath.Join(out, "source"))
+	src, used, err := s.source(ctx, r, filepath.Join(out, "source"))
 	if err != nil {
 		return err
 	}
-	if err := q.enter(ctx, effort(src)); err != nil {
+	defer src.Prepared.Close()
+	effort := effort(src)
+	if err := q.enter(ctx, effort); err != nil {
 		return err
 	}
 	defer q.leave()
 	s.Notify(Event{Phase: Building, Kind: Begin, Name: r.name})
 	defer s.Notify(Event{Phase: Building, Kind: End, Name: r.name})
-	used := &used{bytes: fileSize(src.Archive)}
 	b := &build.Builder{
 		Python: r.python,
 		Provision: func(ctx context.Context, reqs []requirement.Requirement, env *python.Interpreter) error {
 			// It does not count as work meanwhile, since it may have to wait for another build, and goes on before others begin.
 			q.leave()
-			defer func() { _ = q.enter(context.WithoutCancel(ctx), math.MaxInt64) }()
+			defer func() {
+				from := time.Now()
+				_ = q.enter(context.WithoutCancel(ctx), first+effort)
+				used.waited += time.Since(from)
+			}()
 			return s.provision(ctx, r, reqs, env, used)
 		},
 		Temp:           s.own.Temp(),
@@ -231,12 +243,23 @@ func (s *session) work(ctx context.Context, q *queue, r *recipe, t *leased, do f
 // used is what was installed for a build.
 type used struct {
 	distributions []record.Distribution
-	bytes         int64 // of their wheels, and of the source's archive
+	bytes         int64         // of their wheels, and of the source's archive
+	waited        time.Duration // for a turn
+}
+
+// source gives what a recipe builds, from where the preparation of its metadata left it, or laid at dir.
+func (s *session) source(ctx context.Context, r *recipe, dir string) (build.Source, *used, error) {
+	if b := s.begun.take(r); b != nil {
+		return b.src, b.used, nil
+	}
+	src, err := r.lay(ctx, dir)
+	return src, &used{bytes: fileSize(src.Archive)}, err
 }
 
 // keepBuild moves a built wheel into the own cache.
 func (s *session) keepBuild(ctx context.Context, r *recipe, result *build.Result, used *used) (curds.Build, error) {
 	s.fresh.Store(r.id(), true)
+	result.Seconds -= used.waited.Seconds()
 	s.log("build").Info("built", "source", r.name, "wheel", filepath.Base(result.Path), "seconds", result.Seconds, "backend", result.Backend, "log", result.LogPath)
 	w, text, err := s.importBuilt(ctx, r, result, used)
 	if err != nil {
@@ -251,6 +274,9 @@ func (s *session) keepBuild(ctx context.Context, r *recipe, result *build.Result
 	}
 	return b, s.own.AddBuild(b)
 }
+
+// first is more than all efforts.
+const first = math.MaxInt64 / 2
 
 // effort is how long a build is expected to take, see [sdist.Effort]; that of a folder is not known.
 func effort(src build.Source) int64 {

@@ -185,7 +185,7 @@ func (s *session) obtain(ctx context.Context, env install.Env, there map[dist.Na
 			stays = nil
 		}
 		src := s.newSource(env.Python, stays)
-		src.eager = !s.DryRun && !s.OnlyDeps && s.Lock == nil
+		s.eager = !s.DryRun && !s.OnlyDeps && s.Lock == nil
 		all, kept, err = src.choose(ctx)
 		s.guess.end(all)
 		if err == nil && !s.DryRun {

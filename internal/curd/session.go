@@ -70,8 +70,10 @@ type session struct {
 
 	variables func() map[string]string // of the environment that count for builds
 
-	builders  queue         // as many as there are processors build,
-	preparers queue         // and as many prepare metadata: the solve waits for them, and they are soon done
+	builders  queue // as many as there are processors build,
+	preparers queue // and as many prepare metadata: the solve waits for them, and they are soon done
+	begun     begunBuilds
+	eager     bool          // what the user requires will be built
 	unpacks   chan struct{} // a token for each under way
 
 	wheels        bool                // wheels themselves are asked for: their trees alone will not do
@@ -260,6 +262,7 @@ func (s *session) close() {
 	defer s.done()
 	s.stop()
 	s.running.Wait()
+	s.begun.close()
 	s.client.Close()
 	for _, c := range s.caches {
 		c.client.Close()

@@ -31,9 +31,9 @@ type source struct {
 	ranks     tag.Ranking
 	installed map[dist.Name]install.Installed // what may stay; nil: nothing
 	nested    bool                            // the solve is for a build's requirements
-	eager     bool                            // what the user requires will be built
 	asked     map[dist.Name]bool              // by the user
 	limits    map[dist.Name]version.Set       // what requirements and constraints of the user leave, set before the solve
+	pinned    map[dist.Name]bool              // what one of those pins, set likewise
 	decided   func() record.Decides           // what decides of builds for this interpreter, but for source and settings
 
 	mu       sync.Mutex

@@ -22,6 +22,7 @@ func TestEffort(t *testing.T) {
 		"Cython":      {"p.tar.gz", gz(t, tarOf(t, cython, c)), 2_100},
 		"Rust":        {"p.zip", zipOf(t, crates, c), 100_100},
 		"no lock":     {"p.tar", tarOf(t, member{name: "p/cargo.lock", body: text}, member{name: "p/c", body: text}), 0},
+		"tests":       {"p.tar", tarOf(t, c, member{name: "p/deps/tests/x.c", body: text}, member{name: "p/test_x.c", body: text}), 100},
 		"cut short":   {"p.tar", whole[:1300], 100},
 		"no archive":  {"p.zip", []byte("x"), 0},
 		"what is odd": {"p.exe", whole, 0},
