@@ -89,9 +89,9 @@ type Builder struct {
 type Result struct {
 	Path          string // of the wheel
 	Wheel         *wheel.Wheel
-	SHA256        string // of the wheel, in lower-case hex
-	Size          int64  // bytes
-	LogPath       string // "" without LogDir
+	SHA256        string                    // of the wheel, in lower-case hex
+	Size          int64                     // bytes
+	LogPath       string                    // "" without LogDir
 	Seconds       float64                   // of work on it
 	Backend       string                    // "setuptools.build_meta"
 	BuildRequires []requirement.Requirement // what pyproject.toml and the backend asked for and counts here

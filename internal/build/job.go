@@ -32,7 +32,7 @@ type job struct {
 	// worked is how long it was at work before; kept says that it will be again, and so is not to be closed.
 	worked time.Duration
 	kept   bool
-	step  string // what it is at, for errors
+	step   string // what it is at, for errors
 
 	work     string // the folder that is deleted in the end
 	log      *buildLog

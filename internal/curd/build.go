@@ -204,8 +204,11 @@ func (s *session) work(ctx context.Context, q *queue, r *recipe, t *leased, do f
 		return err
 	}
 	defer src.Prepared.Close()
-	effort := effort(src)
-	if err := q.enter(ctx, effort); err != nil {
+	effort, rank := effort(src), int64(0)
+	if src.Prepared != nil {
+		rank = begunFirst
+	}
+	if err := q.enter(ctx, rank+effort); err != nil {
 		return err
 	}
 	defer q.leave()
@@ -214,11 +217,11 @@ func (s *session) work(ctx context.Context, q *queue, r *recipe, t *leased, do f
 	b := &build.Builder{
 		Python: r.python,
 		Provision: func(ctx context.Context, reqs []requirement.Requirement, env *python.Interpreter) error {
-			// It does not count as work meanwhile, since it may have to wait for another build, and goes on before others begin.
+			// It does not count as work meanwhile: it may have to wait for another build.
 			q.leave()
 			defer func() {
 				from := time.Now()
-				_ = q.enter(context.WithoutCancel(ctx), first+effort)
+				_ = q.enter(context.WithoutCancel(ctx), begunFirst+effort)
 				used.waited += time.Since(from)
 			}()
 			return s.provision(ctx, r, reqs, env, used)
@@ -275,8 +278,8 @@ func (s *session) keepBuild(ctx context.Context, r *recipe, result *build.Result
 	return b, s.own.AddBuild(b)
 }
 
-// first is more than all efforts.
-const first = math.MaxInt64 / 2
+// begunFirst is more than all efforts: what has its environment is built before others get theirs.
+const begunFirst = math.MaxInt64 / 2
 
 // effort is how long a build is expected to take, see [sdist.Effort]; that of a folder is not known.
 func effort(src build.Source) int64 {

@@ -179,13 +179,14 @@ func (s *session) obtain(ctx context.Context, env install.Env, there map[dist.Na
 	if !s.DryRun {
 		s.guess.start()
 	}
+	s.eager = !s.DryRun && !s.OnlyDeps && s.Lock == nil
+	s.buildCompiler = python.NewCompiler(env.Python)
 	for {
 		stays := there
 		if s.Force {
 			stays = nil
 		}
 		src := s.newSource(env.Python, stays)
-		s.eager = !s.DryRun && !s.OnlyDeps && s.Lock == nil
 		all, kept, err = src.choose(ctx)
 		s.guess.end(all)
 		if err == nil && !s.DryRun {

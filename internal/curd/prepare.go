@@ -122,7 +122,10 @@ func (s *source) prepareOne(ctx context.Context, p *prepared) error {
 	if p.direct != nil {
 		p.item.DirectURL = p.direct.Encode()
 	}
-	if s.compiler != nil && !s.nested {
+	switch {
+	case s.nested:
+		p.item.Bytecode = s.bytecodeForBuild(ctx, p.item.Tree)
+	case s.compiler != nil:
 		s.unpacks <- struct{}{}
 		defer func() { <-s.unpacks }()
 		p.item.Bytecode, err = s.own.Bytecode(ctx, p.item.Tree, s.python, s.compiler.Compile)
@@ -141,6 +144,19 @@ func (s *session) tree(ctx context.Context, sha256 string) (wheel.Tree, error) {
 			return wheel.Tree{}, ctx.Err()
 		}
 	})
+}
+
+// bytecodeForBuild gives the bytecode of what a second build requires: each of them would compile it for itself.
+// What is required once is left to that build, which needs little of it.
+func (s *source) bytecodeForBuild(ctx context.Context, t wheel.Tree) curds.Bytecode {
+	if _, again := s.required.LoadOrStore(t.Dir, true); !again || s.buildCompiler == nil {
+		return curds.Bytecode{}
+	}
+	b, err := s.own.Bytecode(ctx, t, s.python, s.buildCompiler.Compile)
+	if err != nil {
+		s.log("build").Debug("nothing is compiled", "distribution", t.Manifest.Name, "err", err)
+	}
+	return b
 }
 
 // obtainWheel fetches what was chosen, and builds it where it is a source.

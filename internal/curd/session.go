@@ -73,8 +73,11 @@ type session struct {
 	builders  queue // as many as there are processors build,
 	preparers queue // and as many prepare metadata: the solve waits for them, and they are soon done
 	begun     begunBuilds
-	eager     bool          // what the user requires will be built
-	unpacks   chan struct{} // a token for each under way
+	eager     bool     // what the user requires will be built
+	required  sync.Map // by folder: the trees that builds require
+	// buildCompiler is for these; nil: nothing is compiled.
+	buildCompiler *python.Compiler
+	unpacks       chan struct{} // a token for each under way
 
 	wheels        bool                // wheels themselves are asked for: their trees alone will not do
 	tarballMemory *semaphore.Weighted // for bytes
@@ -263,6 +266,9 @@ func (s *session) close() {
 	s.stop()
 	s.running.Wait()
 	s.begun.close()
+	if s.buildCompiler != nil {
+		s.buildCompiler.Close()
+	}
 	s.client.Close()
 	for _, c := range s.caches {
 		c.client.Close()
