@@ -36,11 +36,17 @@ type direct struct {
 // requirements, also of folders, whose names only a build tells.
 func (s *source) pinURLs(ctx context.Context, reqs []requirement.Requirement) ([]requirement.Requirement, error) {
 	named := slices.Clone(reqs)
-	for i, r := range reqs {
-		if r.URL == "" {
-			continue
+	counts := func(r requirement.Requirement) bool {
+		ok, err := r.Marker.Holds(s.python.Markers, "")
+		return r.URL != "" && (r.Name == "" || err == nil && (ok || strings.Contains(r.Marker.String(), "extra")))
+	}
+	for _, r := range reqs {
+		if counts(r) && !s.inFolder(r.URL) {
+			s.ahead.Go(func() { _, _ = s.fileAt(ctx, r.Name, r.URL) }) // who asks again in its turn hears of an error
 		}
-		if ok, err := r.Marker.Holds(s.python.Markers, ""); r.Name != "" && (err != nil || !ok && !strings.Contains(r.Marker.String(), "extra")) {
+	}
+	for i, r := range reqs {
+		if !counts(r) {
 			continue
 		}
 		d, err := s.fileAt(ctx, r.Name, r.URL)
@@ -120,6 +126,13 @@ func (s *source) fileAt(ctx context.Context, name dist.Name, at string) (direct,
 		d.URL = withoutFragment(at)
 		return d, err
 	})
+}
+
+// inFolder tells whether a URL names a folder, or a repository that is to lie in one. Those are built one after the
+// other, since one may lie in the other and builds may leave files there.
+func (s *source) inFolder(at string) bool {
+	line, err := requirement.ParseArgument(at, false)
+	return err != nil || s.Editable[at] || line.Source.Path != "" && isFolder(line.Source.Path)
 }
 
 func isThere(path string) bool {
