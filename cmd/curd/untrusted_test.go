@@ -219,7 +219,7 @@ func serverAttacks() []attack {
 			}
 			return body
 		}},
-		{name: "metadata of a source requires more", works: true, args: []string{"pkg>=2"}, used: "1 built", want: "building pkg 2.0",
+		{name: "metadata of a source requires more", args: []string{"pkg>=2"}, used: "1 built", want: "building pkg 2.0",
 			page: func(_ *fleet, _ string, files []any) []any { return []any{} },
 			answer: func(w http.ResponseWriter, r *http.Request) bool {
 				const lie = "Metadata-Version: 2.1\nName: pkg\nVersion: 2.0\nRequires-Dist: dep\n"
