@@ -16,7 +16,8 @@ const maxGuess = 32 << 20
 
 // prefetch asks ahead of the solver for what it will most likely want next: the best candidate of each requirement,
 // with the extras that are asked for, and of what that requires in turn. Each level of requirements takes two
-// round trips so, for the page and the metadata, in whatever order the solver goes through them.
+// round trips so, for the page and the metadata, in whatever order the solver goes through them. Meanwhile a wheel that
+// is not large is downloaded, and a source that the user pins is built.
 func (s *source) prefetch(ctx context.Context, reqs []requirement.Requirement, extras []dist.Name) {
 	for _, r := range reqs {
 		if !s.needs(r, extras) {
