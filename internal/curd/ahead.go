@@ -51,10 +51,8 @@ func (s *source) prefetch(ctx context.Context, reqs []requirement.Requirement, e
 			if f.Kind == dist.Sdist && s.eager && !s.nested && s.pinned[f.Name] && s.asked[f.Name] {
 				s.buildAhead(f)
 			}
-			if !s.nested && f.Kind == dist.Wheel && onWeb(f) && f.SHA256 != "" && f.BuildKey == "" && 0 < f.Size && f.Size <= maxGuess {
-				if _, here := s.own.File(f.SHA256); !here {
-					s.fetchAhead(s.background, f)
-				}
+			if !s.nested && f.Kind == dist.Wheel && onWeb(f) && f.Size <= maxGuess {
+				s.fetchAhead(s.background, f)
 			}
 			if s.nested || !s.NoDeps {
 				s.prefetch(ctx, slices.DeleteFunc(slices.Clone(md.RequiresDist), func(r requirement.Requirement) bool { return r.URL != "" }), r.Extras)

@@ -2,7 +2,6 @@ package curd
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,19 +14,6 @@ import (
 	"curdling/internal/resolve"
 	"curdling/internal/wheel/wheeltest"
 )
-
-// paths gives what was asked for with that prefix and suffix, without these, sorted.
-func (c *counted) paths(prefix, suffix string) (all []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, a := range c.asked {
-		if middle, ok := strings.CutPrefix(a, prefix); ok && strings.HasSuffix(middle, suffix) {
-			all = append(all, strings.TrimSuffix(middle, suffix))
-		}
-	}
-	slices.Sort(all)
-	return all
-}
 
 // TestPrefetch: all that a requirement leads to is asked for before the solver comes to it, with extras, and nothing else.
 func TestPrefetch(t *testing.T) {

@@ -152,8 +152,7 @@ func (s *source) speculate(ctx context.Context, p *place, chosen []string) {
 			continue
 		}
 		f = page.Files[i]
-		_, held := s.own.File(f.SHA256)
-		if _, barred := s.judge(f); !held && barred == "" && f.BuildKey == "" && f.SHA256 != "" && f.Size > 0 && lies(p, f) {
+		if _, barred := s.judge(f); barred == "" && lies(p, f) {
 			files = append(files, f)
 		}
 	}
@@ -163,8 +162,15 @@ func (s *source) speculate(ctx context.Context, p *place, chosen []string) {
 	}
 }
 
-// fetchAhead downloads a file that nobody chose yet, and unpacks it. What is more than may be under way so waits until it is chosen.
+// fetchAhead downloads a file that nobody chose yet, and unpacks it, unless it is here. What is more than may be under way
+// so waits until it is chosen, as does what is of no known size or hash, and what is taken only if its build is trusted.
 func (s *source) fetchAhead(ctx context.Context, f dist.File) {
+	if f.SHA256 == "" || f.Size <= 0 || f.BuildKey != "" {
+		return
+	}
+	if _, held := s.own.File(f.SHA256); held {
+		return
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	if !s.guess.begin(key(f), f.Size, cancel) {
 		cancel()

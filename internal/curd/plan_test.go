@@ -57,15 +57,19 @@ func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // count tells how many requests begin so.
-func (c *counted) count(prefix string) (n int) {
+func (c *counted) count(prefix string) int { return len(c.paths(prefix, "")) }
+
+// paths gives what was asked for with that prefix and suffix, without these, sorted.
+func (c *counted) paths(prefix, suffix string) (all []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, a := range c.asked {
-		if strings.HasPrefix(a, prefix) {
-			n++
+		if middle, ok := strings.CutPrefix(a, prefix); ok && strings.HasSuffix(middle, suffix) {
+			all = append(all, strings.TrimSuffix(middle, suffix))
 		}
 	}
-	return n
+	slices.Sort(all)
+	return all
 }
 
 // testing is what testing.T and rapid.T have in common.

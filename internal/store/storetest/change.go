@@ -28,14 +28,26 @@ func testSwap(t *testing.T, s store.Store) {
 	if err := swapper.Swap(t.Context(), "../sig", []byte("0"), []byte("1")); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("a bad key: %v", err)
 	}
-	const writers, each = 4, 5
+	contend(t, func(i int) error {
+		held := read(t, s, "sig")
+		return swapper.Swap(t.Context(), "sig", []byte(held), fmt.Append([]byte(held), i))
+	})
+	checkContended(t, read(t, s, "sig"))
+	if names := list(t, s, ""); len(names) != 1 {
+		t.Errorf("left is %v", names)
+	}
+}
+
+const writers, each = 4, 5
+
+// contend has several writers add their numbers to one file at once, several times each; add is called again where
+// another was faster.
+func contend(t *testing.T, add func(writer int) error) {
 	var wg sync.WaitGroup
 	for i := range writers {
 		wg.Go(func() {
 			for n := 0; n < each; {
-				held := read(t, s, "sig")
-				err := swapper.Swap(t.Context(), "sig", []byte(held), fmt.Append([]byte(held), i))
-				switch {
+				switch err := add(i); {
 				case err == nil:
 					n++
 				case !errors.Is(err, store.ErrChanged):
@@ -46,14 +58,15 @@ func testSwap(t *testing.T, s store.Store) {
 		})
 	}
 	wg.Wait()
-	got := read(t, s, "sig")
+}
+
+// checkContended finds every number of contend in content, behind its first byte.
+func checkContended(t *testing.T, content string) {
+	t.Helper()
 	for i := range writers {
-		if n := strings.Count(got[1:], fmt.Sprint(i)); n != each {
-			t.Errorf("of %d there are %d in %s", i, n, got)
+		if n := strings.Count(content[1:], fmt.Sprint(i)); n != each {
+			t.Errorf("of %d there are %d in %s", i, n, content)
 		}
-	}
-	if names := list(t, s, ""); len(names) != 1 {
-		t.Errorf("left is %v", names)
 	}
 }
 
@@ -88,35 +101,18 @@ func testVersions(t *testing.T, s store.Store) {
 	if content, version, err := v.Get(ctx, "a/doc.json", first); content != nil || version != first || err != nil {
 		t.Errorf("Get of what is known: %q, %q, %v", content, version, err)
 	}
-	const writers, each = 4, 5
-	var wg sync.WaitGroup
-	for i := range writers {
-		wg.Go(func() {
-			for n := 0; n < each; {
-				content, version, err := v.Get(ctx, "a/doc.json", "")
-				if err == nil {
-					_, err = v.Put(ctx, "a/doc.json", version, fmt.Append(content, i))
-				}
-				switch {
-				case err == nil:
-					n++
-				case !errors.Is(err, store.ErrChanged):
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
+	contend(t, func(i int) error {
+		content, version, err := v.Get(ctx, "a/doc.json", "")
+		if err == nil {
+			_, err = v.Put(ctx, "a/doc.json", version, fmt.Append(content, i))
+		}
+		return err
+	})
 	content, last, err := v.Get(ctx, "a/doc.json", first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range writers {
-		if n := strings.Count(string(content[1:]), fmt.Sprint(i)); n != each {
-			t.Errorf("of %d there are %d in %s", i, n, content)
-		}
-	}
+	checkContended(t, string(content))
 	if _, err := v.Put(ctx, "a/doc.json", first, []byte("x")); !errors.Is(err, store.ErrChanged) {
 		t.Errorf("Put over what was before: %v, want ErrChanged", err)
 	}
@@ -129,6 +125,7 @@ func testVersions(t *testing.T, s store.Store) {
 	if names := list(t, s, ""); len(names) != 0 {
 		t.Errorf("left is %v", names)
 	}
+	var wg sync.WaitGroup
 	var made atomic.Int64
 	for range writers {
 		wg.Go(func() {
